@@ -1,0 +1,1 @@
+"""Documents to numbered spans: readers, sentence boundaries, spans, mixture, the corpus on disk."""

@@ -1,0 +1,17 @@
+"""The errors that a user can mend."""
+
+
+class PipeError(Exception):
+    """A mistake or a state that the user can mend, told in one sentence.
+
+    The message says what was found, what was expected and what to do. The command line prints it
+    without a traceback and exits with ``exit_code``.
+    """
+
+    exit_code = 1
+
+
+class UsageError(PipeError):
+    """The command, the recipe or an option is wrong; nothing has been started."""
+
+    exit_code = 2

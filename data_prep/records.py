@@ -1,0 +1,46 @@
+"""The two records of the room: what a source yields, and what the corpus holds."""
+
+from dataclasses import dataclass
+
+from data_prep.config import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a source.
+
+    Attributes:
+        source: Name of its source.
+        doc_id: Names it within the source; with the seed, it decides every random choice about
+            the document. Documents that share one are held out together.
+        text: Its whole text.
+        role: Whether it is a passage or a question.
+    """
+
+    source: str
+    doc_id: str
+    text: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One text of the corpus: a whole document, or consecutive sentences of one.
+
+    Attributes:
+        text: The text, without whitespace at its ends; never empty.
+        doc_id: The document it comes from.
+        source: The source of that document.
+        role: Whether it is a passage or a question.
+        first_sentence: Number of its first sentence in the document, from 0.
+        num_sentences: How many sentences it holds.
+        words_shuffled: Whether its words stand in another order than in the document.
+    """
+
+    text: str
+    doc_id: str
+    source: str
+    role: Role
+    first_sentence: int
+    num_sentences: int
+    words_shuffled: bool

@@ -1,0 +1,118 @@
+"""One shard of the corpus on disk: a parquet file of a fixed range of rows, and its digest."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.errors import PipeError
+from data_prep.files import atomic_write
+from data_prep.records import Span
+
+ROW_GROUP_ROWS = 256
+"""Rows that are decoded together when any one of them is read."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("first_sentence", pa.int32(), nullable=False),
+        pa.field("num_sentences", pa.int32(), nullable=False),
+        pa.field("words_shuffled", pa.bool_(), nullable=False),
+    ]
+)
+
+
+def shard_name(shard: int) -> str:
+    """Name a shard's file.
+
+    Args:
+        shard: Its number, from 0.
+
+    Returns:
+        For example ``spans-00001.parquet``.
+    """
+    return f"spans-{shard:05d}.parquet"
+
+
+def text_digest(texts: Iterable[str], roles: Iterable[str]) -> str:
+    """Digest what a shard's vectors are made from: its texts and their roles, in order.
+
+    Args:
+        texts: The shard's texts.
+        roles: As many roles.
+
+    Returns:
+        The SHA-256 digest, in hexadecimal. Lengths are part of it, so that no two different lists
+        of texts are digested alike.
+    """
+    state = sha256()
+    for text, role in zip(texts, roles, strict=True):
+        content = text.encode()
+        state.update(f"{role} {len(content)}\n".encode())
+        state.update(content)
+    return state.hexdigest()
+
+
+def write_shard(path: Path, spans: Sequence[Span]) -> None:
+    """Write a shard atomically; equal spans give equal bytes.
+
+    Args:
+        path: Where the file belongs.
+        spans: Its rows, in order.
+    """
+    columns = [[getattr(span, name) for span in spans] for name in SCHEMA.names]
+    table = pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
+        schema=SCHEMA,
+    )
+    with atomic_write(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=ROW_GROUP_ROWS,
+            compression="zstd",
+            use_dictionary=["source", "role"],
+            write_statistics=False,
+        )
+
+
+def read_table(path: Path, columns: list[str] | None = None, group: int | None = None) -> pa.Table:
+    """Read a shard or one of its row groups.
+
+    Args:
+        path: The shard's file.
+        columns: The columns wanted; None reads all.
+        group: The row group wanted; None reads all rows.
+
+    Returns:
+        The rows, in order. One thread reads, so it is safe in a forked worker.
+
+    Raises:
+        PipeError: The file is missing, damaged or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            wanted = columns or SCHEMA.names
+            if missing := [name for name in wanted if name not in file.schema_arrow.names]:
+                raise PipeError(
+                    f"{path} lacks the columns {', '.join(missing)}; it is no shard of a corpus. "
+                    "Remove it and run `pipe prep` again."
+                )
+            if group is None:
+                return file.read(columns=wanted, use_threads=False)
+            return file.read_row_group(group, columns=wanted, use_threads=False)
+    except FileNotFoundError:
+        raise PipeError(
+            f"{path} is missing; run `pipe prep` again, which makes the same shard."
+        ) from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PipeError(
+            f"{path} is damaged ({reason}); remove it and run `pipe prep` again, which makes the "
+            "same shard."
+        ) from None
