@@ -1,0 +1,145 @@
+"""The commit records of a store: only committed rows exist."""
+
+import re
+import socket
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from data_prep.errors import PipeError
+from teacher_cache.layout import ShardLayout
+from teacher_cache.manifest import Commit, TeacherEntry, WrittenBy, read_record, write_record
+from teacher_cache.placing import place_if_absent
+
+_FILE_NAME = re.compile(r"(\d{5,})\.json")
+
+
+class CommitLog:
+    """Reads and writes ``commits/<teacher>/<shard>.json``, one file per shard.
+
+    Every call looks at the disk: other workers commit at the same time.
+    """
+
+    def __init__(self, directory: Path, layout: ShardLayout) -> None:
+        """Point at the records.
+
+        Args:
+            directory: The store's ``commits``; it need not exist.
+            layout: The store's shards.
+        """
+        self.directory = directory
+        self.layout = layout
+
+    def path(self, teacher: str, shard: int) -> Path:
+        """Say where a shard's record belongs.
+
+        Args:
+            teacher: The teacher's name.
+            shard: The shard's number.
+
+        Returns:
+            The path, whether or not there is a file.
+        """
+        return self.directory / teacher / f"{shard:05d}.json"
+
+    def shards(self, teacher: str) -> frozenset[int]:
+        """List the shards that have a record, by name alone.
+
+        Args:
+            teacher: The teacher's name.
+
+        Returns:
+            Their numbers.
+        """
+        directory = self.directory / teacher
+        if not directory.is_dir():
+            return frozenset()
+        names = (_FILE_NAME.fullmatch(path.name) for path in directory.iterdir())
+        return frozenset(int(name[1]) for name in names if name)
+
+    def read(self, entry: TeacherEntry, shard: int) -> Commit | None:
+        """Read a shard's record and check that it belongs to this teacher and these rows.
+
+        Args:
+            entry: The teacher.
+            shard: The shard's number.
+
+        Returns:
+            The record; None if the shard is not committed.
+
+        Raises:
+            PipeError: The record is damaged, or is another teacher's or another shard's.
+        """
+        teacher = entry.config.name
+        path = self.path(teacher, shard)
+        if not path.exists():
+            return None
+        commit = read_record(path, Commit)
+        rows = self.layout.range_of(shard)
+        for what, found, expected in (
+            ("teacher", commit.teacher, teacher),
+            ("teacher fingerprint", commit.teacher_fingerprint, entry.fingerprint),
+            ("shard", commit.shard, shard),
+            ("first row", commit.first_row, rows.start),
+            ("number of rows", commit.num_rows, len(rows)),
+        ):
+            if found != expected:
+                raise PipeError(
+                    f"found the {what} {found} in {path}, expected {expected}; it was written for "
+                    "something else: remove this file, and the shard is encoded again."
+                )
+        return commit
+
+    def new(self, entry: TeacherEntry, shard: int, text_digest: str, vectors_digest: str) -> Commit:
+        """Make the record of a shard that this process has written.
+
+        Args:
+            entry: The teacher.
+            shard: The shard's number.
+            text_digest: Of its texts.
+            vectors_digest: Of its vectors.
+
+        Returns:
+            The record, not written yet.
+        """
+        rows = self.layout.range_of(shard)
+        return Commit(
+            teacher=entry.config.name,
+            teacher_fingerprint=entry.fingerprint,
+            shard=shard,
+            first_row=rows.start,
+            num_rows=len(rows),
+            text_digest=text_digest,
+            vectors_digest=vectors_digest,
+            written_by=WrittenBy(host=socket.gethostname(), version=_version()),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def write_if_absent(self, commit: Commit, scratch: Path) -> bool:
+        """Commit a shard, unless another worker has.
+
+        Args:
+            commit: The record.
+            scratch: A directory of this writer's own, on the store's file system.
+
+        Returns:
+            Whether this record is now the shard's.
+        """
+        draft = scratch / "commit.json"
+        write_record(draft, commit)
+        return place_if_absent(draft, self.path(commit.teacher, commit.shard))
+
+    def replace(self, commit: Commit) -> None:
+        """Put a record in the place of one that does not describe the shard's file.
+
+        Args:
+            commit: The record that does.
+        """
+        write_record(self.path(commit.teacher, commit.shard), commit)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("jasper-distill")
+    except metadata.PackageNotFoundError:
+        return "unpackaged"

@@ -1,0 +1,100 @@
+"""One adapter per kind of teacher; each is imported when it is asked for."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.errors import PipeError
+from teacher_cache.config import TeacherConfig
+
+
+class Encoder(Protocol):
+    """A teacher that is loaded.
+
+    An adapter is a class with this interface whose constructor takes a ``TeacherConfig`` and the
+    name of a device, and a row in ``KINDS``.
+
+    Attributes:
+        dim: Numbers in a vector.
+    """
+
+    dim: int
+
+    def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode texts; the same call on the same machine gives the same bytes.
+
+        Args:
+            texts: n texts.
+            roles: ``passage`` or ``question`` for each; it decides the prompt.
+
+        Returns:
+            (n, dim) float32, unit rows.
+        """
+        ...
+
+
+KINDS: Mapping[str, str] = {
+    "sentence-transformers": (
+        "teacher_cache.encoders.sentence_transformers:SentenceTransformersEncoder"
+    ),
+    "wordllama": "teacher_cache.encoders.wordllama:WordLlamaEncoder",
+    "dummy": "teacher_cache.encoders.dummy:DummyEncoder",
+}
+"""The adapters by kind of teacher, as ``module:Class``."""
+
+
+def load_encoder(teacher: TeacherConfig, device: str = "auto") -> Encoder:
+    """Load a teacher.
+
+    Args:
+        teacher: Its settings.
+        device: ``auto``, or a name that torch knows, such as ``cpu`` or ``cuda:1``.
+
+    Returns:
+        The loaded teacher.
+
+    Raises:
+        PipeError: There is no adapter of its kind, the model is not there or is another one, or its
+            vectors have another dimension.
+    """
+    place = KINDS.get(teacher.kind)
+    if place is None:
+        raise PipeError(
+            f"found the kind {teacher.kind!r} for teacher {teacher.name}, expected one that has an "
+            f"adapter in this version ({', '.join(KINDS)}); choose such a teacher, or write an "
+            "adapter and add it to teacher_cache.encoders.KINDS."
+        )
+    module, _, name = place.partition(":")
+    encoder = cast(Encoder, getattr(importlib.import_module(module), name)(teacher, device))
+    if encoder.dim != teacher.dim:
+        raise PipeError(
+            f"found {encoder.dim} numbers in a vector of {teacher.model}, expected {teacher.dim} "
+            f"for teacher {teacher.name}; mend the teacher's `dim`."
+        )
+    return encoder
+
+
+def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str]) -> list[str]:
+    """Put the prompt of its role in front of every text.
+
+    Args:
+        teacher: The teacher's settings.
+        texts: n texts.
+        roles: ``passage`` or ``question`` for each.
+
+    Returns:
+        n texts.
+
+    Raises:
+        PipeError: A role that has no prompt.
+    """
+    prompts: dict[str, str] = teacher.prompts.model_dump()
+    unknown = sorted(set(roles) - prompts.keys())
+    if unknown:
+        raise PipeError(
+            f"found the role {unknown[0]!r}, expected one of {', '.join(prompts)}; mend the corpus."
+        )
+    return [prompts[role] + text for text, role in zip(texts, roles, strict=True)]

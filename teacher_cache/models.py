@@ -1,0 +1,116 @@
+"""Where a model's files are: a directory, inside an installed package, or on the hub."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from data_prep.errors import PipeError
+from data_prep.files import sha256_file
+
+_PACKAGE = "package:"
+
+# Weights, settings and tokenizers; never code, and no weights in formats that can run code.
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
+
+
+def model_directory(ref: str, revision: str | None = None, sha256: str | None = None) -> Path:
+    """Find a model's directory, downloading it from the hub if that is where it is.
+
+    Args:
+        ref: A directory, ``package:NAME/sub/directory`` for data inside an installed package, or a
+            hub name like ``sentence-transformers/all-MiniLM-L6-v2``.
+        revision: The hub revision, for a hub name.
+        sha256: What ``weights_digest`` must be, if given.
+
+    Returns:
+        A directory on this machine.
+
+    Raises:
+        PipeError: It is not there, cannot be fetched, or holds other weights.
+    """
+    directory = _locate(ref, revision)
+    if sha256 is not None:
+        found = weights_digest(directory)
+        if found != sha256:
+            raise PipeError(
+                f"found weights with SHA-256 {found} in {directory}, expected {sha256}; fetch the "
+                "model again, or put the digest of the weights that you mean in the recipe."
+            )
+    return directory
+
+
+def weights_digest(directory: Path) -> str:
+    """Digest a model's weights.
+
+    Args:
+        directory: The model's directory.
+
+    Returns:
+        The SHA-256 of ``model.safetensors``; for weights in several files, of the lines
+        ``<SHA-256>  <file name>`` in the order of the names. In hexadecimal.
+
+    Raises:
+        PipeError: There are no safetensors files.
+    """
+    single = directory / "model.safetensors"
+    if single.is_file():
+        return sha256_file(single)
+    files = sorted(directory.glob("model-*.safetensors"))
+    if not files:
+        raise PipeError(
+            f"found no model.safetensors in {directory}, expected the model's weights there; check "
+            "that the model was copied whole."
+        )
+    lines = "".join(f"{sha256_file(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def package_directory(name: str) -> Path:
+    """Find an installed package without importing it.
+
+    Args:
+        name: The package's import name.
+
+    Returns:
+        Its directory.
+
+    Raises:
+        PipeError: It is not installed.
+    """
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise PipeError(
+            f"the package {name!r} is not installed, expected it because a teacher's model lies in "
+            "it; the small teachers come with `pip install 'jasper-distill[demo]'`."
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _locate(ref: str, revision: str | None) -> Path:
+    if ref.startswith(_PACKAGE):
+        package, _, inside = ref.removeprefix(_PACKAGE).partition("/")
+        directory = package_directory(package) / inside
+        if not directory.is_dir():
+            raise PipeError(
+                f"found no directory {inside!r} in the package {package!r}, expected the model "
+                "there; install the version that the project asks for."
+            )
+        return directory
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or ref.startswith((".", "~")) or ref.count("/") != 1:
+        raise PipeError(
+            f"found no directory {ref}, expected a model's directory, package:NAME/directory, or a "
+            "hub name like OWNER/MODEL; check the teacher's `model`."
+        )
+    try:
+        return Path(snapshot_download(ref, revision=revision, allow_patterns=_HUB_FILES))
+    except Exception as error:  # the hub's client raises errors of many libraries
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PipeError(
+            f"the model {ref} could not be fetched from the hub ({reason}), expected it there or "
+            "in the hub's cache; check the name and the network, or give a directory as `model`."
+        ) from None

@@ -1,0 +1,191 @@
+"""The teachers that a store knows: its manifest and the Zarr array of each."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from data_prep.errors import PipeError
+from data_prep.fingerprint import explain_change
+from teacher_cache.arrays import check_array, create_array, create_group
+from teacher_cache.commits import CommitLog
+from teacher_cache.config import TeacherConfig
+from teacher_cache.layout import ShardLayout
+from teacher_cache.manifest import StoreManifest, TeacherEntry, read_record, write_record
+
+_MANIFEST = "manifest.json"
+
+
+class Roster:
+    """Looks teachers up in a store's manifest, and adds them.
+
+    A teacher whose array and commits were both removed by hand counts as absent.
+
+    Attributes:
+        manifest: The manifest as it was last read.
+    """
+
+    def __init__(self, directory: Path, manifest: StoreManifest, commits: CommitLog) -> None:
+        """Point at a store.
+
+        Args:
+            directory: The store's directory.
+            manifest: Its manifest.
+            commits: Its commit records.
+        """
+        self._directory = directory
+        self._vectors = directory / "vectors.zarr"
+        self._layout = ShardLayout(manifest.rows, manifest.rows_per_shard)
+        self._commits = commits
+        self._use(manifest)
+
+    def _use(self, manifest: StoreManifest) -> None:
+        self.manifest = manifest
+        self._teachers = {
+            name: manifest.teachers[name]
+            for name in sorted(manifest.teachers)
+            if (self._vectors / name).exists() or self._commits.shards(name)
+        }
+
+    @property
+    def teachers(self) -> Mapping[str, TeacherEntry]:
+        """The teachers by name, in the order of their names."""
+        return self._teachers
+
+    def entry(self, teacher: str) -> TeacherEntry:
+        """Look up a teacher.
+
+        Args:
+            teacher: Its name.
+
+        Returns:
+            Its entry in the manifest.
+
+        Raises:
+            PipeError: The store does not have it.
+        """
+        if teacher not in self._teachers:
+            # Another worker may have added it since the store was opened.
+            self._use(read_manifest(self._directory))
+        if teacher not in self._teachers:
+            names = ", ".join(self._teachers) or "none"
+            raise PipeError(
+                f"found no teacher {teacher!r} in the store in {self._directory}, expected one of"
+                f" those it has ({names}); run `pipe teach --teacher {teacher}`."
+            )
+        return self._teachers[teacher]
+
+    def check_array(self, entry: TeacherEntry) -> None:
+        """Check that a teacher's Zarr array is the one that the manifest describes.
+
+        Args:
+            entry: The teacher.
+
+        Raises:
+            PipeError: It is missing, damaged, or made for something else.
+        """
+        array = self._vectors / entry.config.name
+        check_array(array, self._layout, entry, self.manifest.corpus_fingerprint)
+
+    def add(self, config: TeacherConfig) -> TeacherEntry:
+        """Make room for a teacher; nothing happens if it is there with the same settings.
+
+        Args:
+            config: Its settings.
+
+        Returns:
+            Its entry in the manifest.
+
+        Raises:
+            PipeError: It is there with other settings.
+        """
+        entry = TeacherEntry.of(config)
+        with exclusive(self._directory):
+            self._use(read_manifest(self._directory))
+            standing = self._teachers.get(config.name)
+            if standing is not None:
+                if standing.fingerprint != entry.fingerprint:
+                    raise PipeError(self._changed(standing, entry))
+                self.check_array(standing)
+                return standing
+            array = self._vectors / config.name
+            if not array.exists():
+                create_array(array, self._layout, entry, self.manifest.corpus_fingerprint)
+            self.check_array(entry)
+            teachers = {**self.manifest.teachers, config.name: entry}
+            manifest = self.manifest.model_copy(update={"teachers": teachers})
+            write_record(self._directory / _MANIFEST, manifest)
+            self._use(manifest)
+        return entry
+
+    def _changed(self, old: TeacherEntry, new: TeacherEntry) -> str:
+        name = new.config.name
+        change = explain_change(old.config.identity(), new.config.identity())
+        return (
+            f"the settings of teacher {name} are not those that its vectors in "
+            f"{self._directory} were made with: {change}; put the old settings back, give the "
+            f"new teacher another name, or remove {self._vectors / name} and "
+            f"{self._commits.directory / name} to encode it again."
+        )
+
+
+def create_manifest(directory: Path, fingerprint: str, rows: int, rows_per_shard: int) -> None:
+    """Make an empty store, unless one is there.
+
+    Args:
+        directory: Where it belongs.
+        fingerprint: Of the corpus.
+        rows: Rows of the corpus.
+        rows_per_shard: Rows of a shard, a multiple of 64.
+    """
+    manifest = StoreManifest(
+        corpus_fingerprint=fingerprint, rows=rows, rows_per_shard=rows_per_shard
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    with exclusive(directory):
+        if not (directory / _MANIFEST).exists():
+            create_group(directory / "vectors.zarr")
+            write_record(directory / _MANIFEST, manifest)
+
+
+def read_manifest(directory: Path) -> StoreManifest:
+    """Read a store's manifest.
+
+    Args:
+        directory: The store's directory.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        PipeError: There is no store, or its manifest is damaged.
+    """
+    path = directory / _MANIFEST
+    if not path.exists():
+        raise PipeError(
+            f"found no store in {directory}, expected a {_MANIFEST} there; run `pipe teach`, or "
+            "check the path."
+        )
+    return read_record(path, StoreManifest)
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Keep other processes from changing the manifest; a killed holder's lock is gone with it.
+
+    Args:
+        directory: The store's directory.
+
+    Yields:
+        Nothing, while this process may change the manifest.
+    """
+    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # A file system without locks still has atomic replacement; only two workers that add
+        # different teachers in the same instant could then lose an entry, and it is added again.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""Filling: resumed is uninterrupted, killed is resumed, and nothing is encoded twice."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
+from teacher_cache.encoders.dummy import DummyEncoder
+from teacher_cache.fill import fill
+from teacher_cache.store import TeacherStore
+from teacher_cache.verify import verify
+from tests.teacher_cache.small import (
+    LoggingEncoder,
+    change_text,
+    dummy,
+    make_corpus,
+    vector_files,
+)
+
+SHARDS = 40
+ROWS = SHARDS * 64 - 20
+
+
+def commit_files(store: Path) -> dict[str, tuple[int, bytes]]:
+    paths = (store / "commits").glob("*/*.json")
+    return {path.stem: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    """Five times kill -9, somewhere between the first shard and the last."""
+    moments = random.Random(3)
+    corpus = make_corpus(tmp_path, ROWS)
+    directory, log = tmp_path / "store", tmp_path / "encoded.log"
+    command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
+    command += [str(corpus.directory), str(log), "0.02", "0"]
+    kills = 0
+    before: dict[str, tuple[int, bytes]] = {}
+    while len(before) < SHARDS:
+        encoded_before = log.read_text().split() if log.exists() else []
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert worker.stdout is not None
+        assert "shards to encode" in worker.stdout.readline()
+        if kills < 5:
+            time.sleep(moments.uniform(0.0, 0.35))
+            worker.send_signal(signal.SIGKILL)
+            kills += 1
+        worker.stdout.read()
+        assert worker.wait(timeout=60) in (0, -signal.SIGKILL)
+        worker.stdout.close()
+
+        after = commit_files(directory)
+        # What was committed stays, to the byte, and was not encoded again.
+        assert {name: after[name] for name in before} == before
+        encoded = log.read_text().split()[len(encoded_before) :]
+        assert not {f"{int(shard):05d}" for shard in encoded} & before.keys()
+        store = TeacherStore.open(directory, corpus)
+        assert verify(store, corpus) == []
+        before = after
+    # Each kill costs at most the shard under way.
+    assert len(log.read_text().split()) <= SHARDS + kills
+
+    undisturbed = TeacherStore.create(tmp_path / "undisturbed", corpus)
+    fill(undisturbed, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)
+    assert vector_files(directory) == vector_files(undisturbed.directory)
+
+
+def test_a_filled_store_is_left_alone(tmp_path: Path, store: TeacherStore, corpus: Corpus) -> None:
+    files = vector_files(store.directory)
+    encoder = LoggingEncoder(dummy("wide", 24), corpus, tmp_path / "log")
+    summary = fill(store, corpus, dummy("wide", 24), encoder, lambda line: None)
+    assert (summary.shards_written, summary.rows_written, summary.shards_standing) == (0, 0, 3)
+    assert not (tmp_path / "log").exists()
+    assert vector_files(store.directory) == files
+
+
+def test_an_error_keeps_what_was_committed(tmp_path: Path, corpus: Corpus) -> None:
+    class Failing(DummyEncoder):
+        def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+            if texts[0] == corpus.texts(1)[0][0]:
+                raise KeyboardInterrupt
+            return super().encode(texts, roles)
+
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with pytest.raises(KeyboardInterrupt):
+        fill(store, corpus, dummy(), Failing(dummy()), lambda line: None)
+    assert store.committed("dummy") == {0}
+    lines: list[str] = []
+    summary = fill(store, corpus, dummy(), DummyEncoder(dummy()), lines.append)
+    assert (summary.shards_written, summary.rows_written) == (2, 106)
+    assert lines[0].startswith("dummy (unknown): 2 of 3 shards to encode, 106 rows")
+    assert len(lines) == 3
+    assert "106 of 106 rows" in lines[-1]
+
+
+def test_teachers_do_not_touch_each_other(store: TeacherStore, corpus: Corpus) -> None:
+    before = vector_files(store.directory)
+    fill(store, corpus, dummy("new", 8), DummyEncoder(dummy("new", 8)), lambda line: None)
+    after = vector_files(store.directory)
+    assert {name: after[name] for name in before} == before
+    assert store.read(np.arange(170)).shape == (170, 48)
+
+
+def test_changed_texts_are_refused_before_they_are_encoded(tmp_path: Path, corpus: Corpus) -> None:
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    change_text(corpus, 70)
+    encoder = LoggingEncoder(dummy(), corpus, tmp_path / "log")
+    with pytest.raises(PipeError, match=r"spans-00001\.parquet does not hold the texts"):
+        fill(store, corpus, dummy(), encoder, lambda line: None)
+    assert (tmp_path / "log").read_text().split() == ["0"]
+
+
+def test_a_changed_teacher_is_refused_before_it_encodes(
+    tmp_path: Path, store: TeacherStore, corpus: Corpus
+) -> None:
+    changed = dummy("wide", 24, max_tokens=32)
+    encoder = LoggingEncoder(changed, corpus, tmp_path / "log")
+    with pytest.raises(PipeError, match="max_tokens changed from 64 to 32"):
+        fill(store, corpus, changed, encoder, lambda line: None)
+    with pytest.raises(PipeError, match="found vectors of 24 numbers from wide, expected 23"):
+        fill(store, corpus, dummy("wide", 23), encoder, lambda line: None)
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_store_of_another_corpus_is_refused(store: TeacherStore, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path / "other", 170, seed=5)
+    with pytest.raises(PipeError, match="another corpus"):
+        fill(store, other, dummy(), DummyEncoder(dummy()), lambda line: None)
