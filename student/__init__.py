@@ -1,0 +1,1 @@
+"""Targets to gradients: the student, its losses, stages, training, evaluation and export."""

@@ -1,0 +1,145 @@
+"""What decides a student: its start, its heads, its losses and its stages."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from data_prep.config import Settings
+from teacher_cache.config import Prompts
+
+LossName = Literal["cosine", "similarity", "relative_similarity"]
+Schedule = Literal["constant", "linear", "cosine"]
+Precision = Literal["auto", "bf16", "fp32"]
+
+TEACHERS_TARGET = "teachers"
+
+
+class StudentConfig(Settings):
+    """The student before training (paper, section 2.2).
+
+    Attributes:
+        start: A directory, ``package:NAME/sub/directory``, or a hub name.
+        revision: The hub revision.
+        sha256: Digest that the weights file must have, if given.
+        layers: Which of the start's layers are kept, in this order; None keeps all.
+        max_tokens: Longer texts are cut off here, special tokens included.
+        dropout: Dropout probability everywhere in the backbone while training.
+        prompts: Text in front of each text, by role.
+        heads: Width of each head by name; ``"target"`` is the target's width.
+        default_head: The head that an exported student uses.
+    """
+
+    start: str
+    revision: str | None = None
+    sha256: str | None = None
+    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
+    max_tokens: int = Field(gt=2)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    prompts: Prompts = Prompts()
+    heads: dict[str, int | Literal["target"]] = Field(min_length=1)
+    default_head: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.default_head not in self.heads:
+            raise ValueError(
+                f"default_head is {self.default_head!r}; expected one of {', '.join(self.heads)}"
+            )
+        for name, width in self.heads.items():
+            if not name.isidentifier():
+                raise ValueError(f"head {name!r} is no plain name; use letters, digits and _")
+            if isinstance(width, int) and width < 1:
+                raise ValueError(f"head {name} is {width} wide; expected at least 1")
+        return self
+
+
+class LossConfig(Settings):
+    """Weights of the losses (paper, equations 1 to 4 and section 3.1).
+
+    Attributes:
+        cosine: Lambda 1.
+        similarity: Lambda 2.
+        relative_similarity: Lambda 3.
+        margin: Margin of the relative similarity loss.
+        cosine_reduction: ``sum`` over the batch as in equation 1, or ``mean`` as in the
+            authors' published code.
+        heads_reduction: How the losses of several heads are put together.
+    """
+
+    cosine: float = Field(ge=0)
+    similarity: float = Field(ge=0)
+    relative_similarity: float = Field(ge=0)
+    margin: float = Field(ge=0)
+    cosine_reduction: Literal["sum", "mean"] = "sum"
+    heads_reduction: Literal["sum", "mean"] = "sum"
+
+
+class StageConfig(Settings):
+    """One row of the recipe: what trains, on which losses, for how long.
+
+    Attributes:
+        name: Stands in logs and on disk beside the stage's number.
+        trainable: Patterns of the parts that train, such as ``text.layers[-3:]``.
+        heads: For each head that has a loss, the names of its losses.
+        target: Where the heads other than the first get their target from: ``teachers``, or the
+            name of the student's own head (self-distillation, section 2.4).
+        batch_size: Texts in a step, over all ranks.
+        learning_rate: Peak rate of AdamW.
+        steps: Optimizer steps.
+        schedule: How the rate falls after the warm-up.
+        warmup_fraction: Share of the steps in which the rate rises from 0.
+        weight_decay: Of AdamW, on matrices alone.
+        max_grad_norm: Gradients are scaled down to this norm; 0 leaves them alone.
+        log_every: Steps between two lines of metrics.
+        save_every: Steps between two checkpoints; a multiple of ``log_every``.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    trainable: tuple[str, ...] = Field(min_length=1)
+    heads: dict[str, tuple[LossName, ...]] = Field(min_length=1)
+    target: str = TEACHERS_TARGET
+    batch_size: int = Field(gt=1)
+    learning_rate: float = Field(gt=0)
+    steps: int = Field(gt=0)
+    schedule: Schedule = "cosine"
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    log_every: int = Field(default=10, gt=0)
+    save_every: int = Field(default=100, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.save_every % self.log_every:
+            raise ValueError(
+                f"save_every is {self.save_every}; expected a multiple of log_every "
+                f"({self.log_every}), so that a resumed run logs the same lines"
+            )
+        if self.target != TEACHERS_TARGET and self.target not in self.heads:
+            raise ValueError(
+                f"target is {self.target!r}; expected {TEACHERS_TARGET!r} or a head of the stage "
+                f"({', '.join(self.heads)})"
+            )
+        return self
+
+
+class TrainingConfig(Settings):
+    """How training runs on a machine.
+
+    Attributes:
+        seed: Decides new heads, the training order and dropout.
+        precision: ``bf16`` mixed precision, ``fp32``, or ``auto``: bf16 where it is fast.
+        order_block_rows: Rows that are read together; blocks are permuted in every epoch.
+        order_window_blocks: Blocks whose rows are permuted together.
+        group_tokens: Padded tokens of one length-sorted group in the forward pass.
+        readers: Processes that read and tokenise ahead of the step; 0 does it in line.
+        keep_checkpoints: How many checkpoints of a stage stay on disk.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    precision: Precision = "auto"
+    order_block_rows: int = Field(default=64, gt=0)
+    order_window_blocks: int = Field(default=128, gt=0)
+    group_tokens: int = Field(default=4096, gt=0)
+    readers: int = Field(default=0, ge=0)
+    keep_checkpoints: int = Field(default=2, gt=0)

@@ -1,0 +1,109 @@
+"""The student as an embedding function: texts and roles in, unit rows out."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from data_prep.errors import PipeError
+from student.batches import Tokenization
+from student.model import Student
+
+CPU_TOKENS = 2048
+ACCELERATOR_TOKENS = 32768
+TEXTS_AT_ONCE = 8192
+"""Texts tokenised and sorted by length together; bounds the memory of a large set."""
+
+
+class StudentEncoder:
+    """Embeds texts with one head of a student; an ``Embed`` of ``student.evaluation``.
+
+    Attributes:
+        student: The model, on whatever device it is.
+        head: The head's name; None gives the pooled state itself.
+        dim: Numbers in a vector.
+        tokens_per_batch: Bound on a batch's padded tokens; None chooses by device.
+        normalize: Whether vectors become unit rows.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        head: str | None = None,
+        tokens_per_batch: int | None = None,
+        *,
+        normalize: bool = True,
+    ) -> None:
+        """Choose what to embed with.
+
+        Args:
+            student: The model.
+            head: A head's name, or None for the pooled state.
+            tokens_per_batch: Bound on a batch's padded tokens; None chooses by device.
+            normalize: Whether vectors become unit rows.
+
+        Raises:
+            PipeError: The student has no such head.
+        """
+        widths = {name: layer.out_features for name, layer in student.named_heads()}
+        if head is not None and head not in widths:
+            raise PipeError(
+                f"the student has no head {head!r}; its heads are {', '.join(widths) or 'none'}."
+            )
+        self.student = student
+        self.head = head
+        self.dim = student.hidden if head is None else widths[head]
+        self.tokens_per_batch = tokens_per_batch
+        self.normalize = normalize
+
+    def __call__(self, texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
+        """Encode, as ``encode`` does; this makes an encoder an ``Embed``."""
+        return self.encode(texts, roles)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
+        """Embed texts, each with the prompt of its role in front.
+
+        Args:
+            texts: n texts in any order; they are batched by length.
+            roles: "passage" or "question" for each.
+
+        Returns:
+            (n, dim) float32, unit rows unless told otherwise, in the order of ``texts``. The
+            student's training mode is as it was before.
+        """
+        device = next(self.student.parameters()).device
+        tokenization = Tokenization(
+            tokenizer=self.student.tokenizer,
+            prompts=self.student.prompts,
+            max_tokens=self.student.max_tokens,
+            group_tokens=self.tokens_per_batch
+            or (CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS),
+        )
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        with _evaluating(self.student):
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                part = slice(start, start + TEXTS_AT_ONCE)
+                for places, tokens in tokenization.groups(texts[part], roles[part]):
+                    states_BD = self.student.pooled(
+                        tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
+                    )
+                    if self.head is not None:
+                        states_BD = self.student.project(states_BD, self.head)
+                    if self.normalize:
+                        states_BD = F.normalize(states_BD, dim=-1)
+                    vectors[start + places] = states_BD.cpu().numpy()
+        return vectors
+
+
+@contextmanager
+def _evaluating(student: Student) -> Iterator[None]:
+    """Switch dropout off, and back on afterwards if it was on."""
+    training = student.training
+    student.eval()
+    try:
+        yield
+    finally:
+        student.train(training)

@@ -1,0 +1,1 @@
+"""How good the student is: held-out agreement, local evaluation sets, speed, one table."""

@@ -1,0 +1,231 @@
+"""Evaluation sets on disk: what is there, and reading it into typed objects.
+
+The layout, below any directory::
+
+    sts/NAME.jsonl                    {"sentence1", "sentence2", "score"}
+    retrieval/NAME/corpus.jsonl.gz    {"_id", "title", "text"}       (BEIR; .jsonl serves too)
+    retrieval/NAME/queries.jsonl      {"_id", "text"}
+    retrieval/NAME/qrels.tsv          query-id, corpus-id, score; one header line
+    classification/NAME/train.jsonl   {"text", "label"}; test.jsonl likewise
+
+Other fields are ignored.
+"""
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import PipeError
+from student.evaluation.set_files import (
+    Document,
+    Labelled,
+    Pair,
+    Query,
+    read_jsonl,
+    read_qrels,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StsSet:
+    """Sentence pairs with a human score of their similarity.
+
+    Attributes:
+        name: The set's name.
+        first: One sentence of each pair.
+        second: The other.
+        scores: The human scores, on any scale.
+    """
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSet:
+    """Documents, queries, and which documents serve which query.
+
+    Attributes:
+        name: The set's name.
+        document_ids: Names of the documents.
+        documents: Their texts: title, a space, text.
+        query_ids: Names of the judged queries.
+        queries: Their texts.
+        qrels: For each judged query, the gain of each judged document.
+    """
+
+    name: str
+    document_ids: tuple[str, ...]
+    documents: tuple[str, ...]
+    query_ids: tuple[str, ...]
+    queries: tuple[str, ...]
+    qrels: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationSet:
+    """Labelled texts to learn from, and others to be tested on.
+
+    Attributes:
+        name: The set's name.
+        train_texts: Texts of the train split.
+        train_labels: Their labels.
+        test_texts: Texts of the test split.
+        test_labels: Their labels.
+    """
+
+    name: str
+    train_texts: tuple[str, ...]
+    train_labels: tuple[str, ...]
+    test_texts: tuple[str, ...]
+    test_labels: tuple[str, ...]
+
+
+EvaluationSet = StsSet | RetrievalSet | ClassificationSet
+
+
+@dataclass(frozen=True, slots=True)
+class SetFiles:
+    """A set that is there and has not been read yet.
+
+    Attributes:
+        kind: A row of ``KINDS``, which is also the directory's name.
+        name: The set's name.
+        path: Its file or directory.
+    """
+
+    kind: str
+    name: str
+    path: Path
+
+
+def _read_sts(files: SetFiles) -> StsSet:
+    pairs = read_jsonl(files.path, Pair)
+    return StsSet(
+        name=files.name,
+        first=tuple(pair.sentence1 for pair in pairs),
+        second=tuple(pair.sentence2 for pair in pairs),
+        scores=tuple(pair.score for pair in pairs),
+    )
+
+
+def _read_retrieval(files: SetFiles) -> RetrievalSet:
+    packed = files.path / "corpus.jsonl.gz"
+    documents = read_jsonl(packed if packed.exists() else files.path / "corpus.jsonl", Document)
+    queries = {query.id: query.text for query in read_jsonl(files.path / "queries.jsonl", Query)}
+    qrels_path = files.path / "qrels.tsv"
+    qrels = read_qrels(qrels_path)
+    for query_id in qrels:
+        if query_id not in queries:
+            raise PipeError(
+                f"{qrels_path} judges the query {query_id!r}, which queries.jsonl does not have; "
+                "expected every judged query there, so give the files of one set."
+            )
+    known = {document.id for document in documents}
+    if not any(document in known for judged in qrels.values() for document in judged):
+        raise PipeError(
+            f"{qrels_path} judges no document that {files.path.name}'s corpus has; expected "
+            "ids of that corpus in its second column, so give the files of one set."
+        )
+    return RetrievalSet(
+        name=files.name,
+        document_ids=tuple(document.id for document in documents),
+        documents=tuple(f"{document.title} {document.text}".strip() for document in documents),
+        query_ids=tuple(qrels),
+        queries=tuple(queries[query_id] for query_id in qrels),
+        qrels=qrels,
+    )
+
+
+def _read_classification(files: SetFiles) -> ClassificationSet:
+    train = read_jsonl(files.path / "train.jsonl", Labelled)
+    test = read_jsonl(files.path / "test.jsonl", Labelled)
+    if len({row.label for row in train}) < 2:
+        raise PipeError(
+            f"{files.path / 'train.jsonl'} has one label only; expected two or more to tell apart."
+        )
+    return ClassificationSet(
+        name=files.name,
+        train_texts=tuple(row.text for row in train),
+        train_labels=tuple(row.label for row in train),
+        test_texts=tuple(row.text for row in test),
+        test_labels=tuple(row.label for row in test),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SetKind:
+    """Where a kind of set lies and how it is read.
+
+    Attributes:
+        pattern: Glob below the directory.
+        read: Reads one set.
+    """
+
+    pattern: str
+    read: Callable[[SetFiles], EvaluationSet]
+
+
+KINDS: dict[str, SetKind] = {
+    "sts": SetKind("sts/*.jsonl", _read_sts),
+    "retrieval": SetKind("retrieval/*/qrels.tsv", _read_retrieval),
+    "classification": SetKind("classification/*/test.jsonl", _read_classification),
+}
+"""A kind of evaluation set is a row; ``student.evaluation.tasks`` scores it."""
+
+
+def find_sets(directory: Path, names: Collection[str] | None = None) -> tuple[SetFiles, ...]:
+    """Find the evaluation sets below a directory, without reading them.
+
+    Args:
+        directory: Holds ``sts``, ``retrieval`` or ``classification``.
+        names: Only these sets; None takes all.
+
+    Returns:
+        The sets, by kind in the order of ``KINDS``, then by name.
+
+    Raises:
+        PipeError: The directory is missing or holds no set, or a name is not among its sets.
+    """
+    if not directory.is_dir():
+        raise PipeError(f"found no directory {directory}; expected one with evaluation sets.")
+    found = []
+    for kind, row in KINDS.items():
+        for path in sorted(directory.glob(row.pattern)):
+            place = path if kind == "sts" else path.parent
+            found.append(SetFiles(kind, place.name.removesuffix(".jsonl"), place))
+    if not found:
+        patterns = ", ".join(row.pattern for row in KINDS.values())
+        raise PipeError(
+            f"found no evaluation set below {directory}; expected files like {patterns} there."
+        )
+    if names is None:
+        return tuple(found)
+    known = [files.name for files in found]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise PipeError(
+                f"found no evaluation set {name!r} below {directory}; {hint}"
+                f"The sets there are {', '.join(known)}."
+            )
+    return tuple(files for files in found if files.name in names)
+
+
+def read_set(files: SetFiles) -> EvaluationSet:
+    """Read one evaluation set.
+
+    Args:
+        files: What ``find_sets`` found.
+
+    Returns:
+        The set.
+
+    Raises:
+        PipeError: A file is missing, empty or malformed; the sentence names file and line.
+    """
+    return KINDS[files.kind].read(files)

@@ -1,0 +1,264 @@
+"""The student: a text backbone, mean pooling, and named linear heads (paper, section 2.2)."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self, TypedDict, cast
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from data_prep.config import Settings
+from data_prep.errors import PipeError
+from data_prep.files import atomic_directory, read_json, write_json
+from student.backbone import load_backbone
+from student.config import StudentConfig
+from teacher_cache.config import Prompts
+from teacher_cache.models import model_directory
+
+_RECORD = "student.json"
+_HEADS = "heads.safetensors"
+_BACKBONE = "backbone"
+
+
+class TokenGroup(TypedDict):
+    """Texts of similar length, padded to the longest of them.
+
+    Attributes:
+        input_ids: Token ids, (B, L), int64.
+        attention_mask: 1 for a token and 0 for padding, (B, L).
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+
+
+class StudentRecord(Settings):
+    """What a saved student's directory says of itself.
+
+    Attributes:
+        format_version: Version of this layout.
+        max_tokens: Longer texts are cut off here.
+        prompts: Text in front of each text, by role.
+        heads: Width of each head.
+        default_head: The head that an export uses.
+        dropout: Dropout probability while training.
+    """
+
+    format_version: int = Field(default=1, ge=1, le=1)
+    max_tokens: int
+    prompts: Prompts
+    heads: dict[str, int]
+    default_head: str
+    dropout: float
+
+
+class Student(nn.Module):
+    """A text encoder with independent linear heads on its mean-pooled state.
+
+    Parts are named ``text`` (the backbone) and ``heads.NAME``.
+
+    Attributes:
+        text: The transformers backbone, attending in both directions.
+        heads: One Linear(hidden, D) with bias per head.
+        tokenizer: The backbone's tokenizer, padding on the right.
+        max_tokens: Longer texts are cut off here, special tokens included.
+        prompts: Text in front of each text, by role.
+        default_head: The head that an export uses.
+        dropout: Dropout probability while training.
+    """
+
+    def __init__(
+        self,
+        text: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_tokens: int,
+        prompts: Prompts,
+        default_head: str,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.text = text
+        self.heads = nn.ModuleDict()
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.prompts = prompts
+        self.default_head = default_head
+        self.dropout = dropout
+        tokenizer.padding_side = "right"
+
+    @property
+    def hidden(self) -> int:
+        """Width of the pooled state, H."""
+        return int(self.text.config.hidden_size)
+
+    @classmethod
+    def from_start(cls, config: StudentConfig) -> Self:
+        """Load the student as it is before training: the start's layers, and no head.
+
+        Args:
+            config: The recipe's student.
+
+        Returns:
+            A student without heads.
+
+        Raises:
+            PipeError: The start is not there or cannot be loaded.
+        """
+        directory = model_directory(config.start, config.revision, config.sha256)
+        return cls(
+            load_backbone(directory, layers=config.layers, dropout=config.dropout),
+            AutoTokenizer.from_pretrained(directory, local_files_only=True),
+            max_tokens=config.max_tokens,
+            prompts=config.prompts,
+            default_head=config.default_head,
+            dropout=config.dropout,
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Load a saved student.
+
+        Args:
+            directory: What ``save`` wrote.
+
+        Returns:
+            The student, in evaluation mode.
+
+        Raises:
+            PipeError: The directory is not a saved student, or a file in it is broken.
+        """
+        try:
+            record = StudentRecord.model_validate(read_json(directory / _RECORD))
+        except ValidationError as error:
+            raise PipeError(
+                f"{directory / _RECORD} does not describe a student "
+                f"({error.error_count()} wrong fields); restore it or train the stage again."
+            ) from None
+        student = cls(
+            load_backbone(directory / _BACKBONE, dropout=record.dropout),
+            AutoTokenizer.from_pretrained(directory / _BACKBONE, local_files_only=True),
+            max_tokens=record.max_tokens,
+            prompts=record.prompts,
+            default_head=record.default_head,
+            dropout=record.dropout,
+        )
+        for name, width in record.heads.items():
+            student.heads[name] = nn.Linear(student.hidden, width)
+        try:
+            if record.heads:
+                student.heads.load_state_dict(load_file(directory / _HEADS))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise PipeError(
+                f"{directory / _HEADS} does not hold the heads {', '.join(record.heads)} "
+                f"({reason}); restore it or train the stage again."
+            ) from None
+        return student.eval()
+
+    def save(self, directory: Path) -> None:
+        """Write the student in float32 safetensors; the directory appears whole or not at all.
+
+        Args:
+            directory: Where it belongs; a directory there is replaced.
+        """
+        record = StudentRecord(
+            max_tokens=self.max_tokens,
+            prompts=self.prompts,
+            heads={name: head.out_features for name, head in self.named_heads()},
+            default_head=self.default_head,
+            dropout=self.dropout,
+        )
+        with atomic_directory(directory) as unfinished:
+            self.text.save_pretrained(unfinished / _BACKBONE)
+            self.tokenizer.save_pretrained(unfinished / _BACKBONE)
+            if self.heads:
+                save_file(self.heads.state_dict(), unfinished / _HEADS)
+            write_json(unfinished / _RECORD, record.model_dump(mode="json"))
+
+    def named_heads(self) -> list[tuple[str, nn.Linear]]:
+        """The heads by name, in the order in which they were added."""
+        return [(name, cast(nn.Linear, head)) for name, head in self.heads.items()]
+
+    def add_heads(self, widths: Mapping[str, int], seed: int) -> list[str]:
+        """Add the heads that are not there yet, initialised from their own names.
+
+        Args:
+            widths: Width of each wanted head.
+            seed: Decides, with the head's place, its first weights.
+
+        Returns:
+            The names of the heads that are new.
+
+        Raises:
+            PipeError: A head is there with another width.
+        """
+        new = []
+        for place, (name, width) in enumerate(widths.items()):
+            if name in self.heads:
+                found = dict(self.named_heads())[name].out_features
+                if found != width:
+                    raise PipeError(
+                        f"head {name} is {found} wide in the stage before and {width} in the "
+                        "recipe; give the new width a new head name, or train from stage 1 again."
+                    )
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed * 1000 + place)
+                self.heads[name] = nn.Linear(self.hidden, width)
+            new.append(name)
+        return new
+
+    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The mean of the token states over the real tokens, prompt included.
+
+        Args:
+            input_ids: (B, L), int64.
+            attention_mask: (B, L), 1 for a token and 0 for padding.
+
+        Returns:
+            pooled_BH, float32.
+        """
+        states_BLH = self.text(
+            input_ids=input_ids, attention_mask=attention_mask
+        ).last_hidden_state.float()
+        mask_BL1 = attention_mask.unsqueeze(-1).to(states_BLH.dtype)
+        pooled_BH: torch.Tensor = (states_BLH * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
+        return pooled_BH
+
+    def project(self, pooled_BH: torch.Tensor, head: str) -> torch.Tensor:
+        """Apply a head, in the precision of its weights and never in less under autocast.
+
+        Args:
+            pooled_BH: Pooled states.
+            head: The head's name.
+
+        Returns:
+            vectors_BD, float32, not normalised.
+        """
+        layer = cast(nn.Linear, self.heads[head])
+        with torch.autocast(pooled_BH.device.type, enabled=False):
+            vectors_BD: torch.Tensor = layer(pooled_BH.to(layer.weight.dtype))
+        return vectors_BD.float()
+
+    def forward(
+        self, groups: Iterable[TokenGroup], heads: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
+        """Vectors of a batch for several heads.
+
+        Running the batch in length-sorted groups computes less padding and gives the same
+        vectors.
+
+        Args:
+            groups: The batch in groups of similar length.
+            heads: Names of the heads to apply.
+
+        Returns:
+            For each head vectors_BD, not normalised, in the order of the groups' texts.
+        """
+        pooled_BH = torch.cat([self.pooled(**group) for group in groups])
+        return {head: self.project(pooled_BH, head) for head in heads}

@@ -1,0 +1,114 @@
+"""Names of a student's parts, and the patterns that choose among them."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from data_prep.errors import PipeError
+from student.backbone import layers_path
+from student.model import Student
+
+_INDEXED = re.compile(r"^(?P<part>[\w.]*layers)\[(?P<index>-?\d*(?::-?\d*)?)\](?P<rest>.*)$")
+# Weights that come with a checkpoint but take no part in mean pooling.
+_UNUSED = "text.pooler"
+
+
+def part_names(student: Student) -> dict[str, nn.Parameter]:
+    """Name every parameter that takes part in the student's vectors.
+
+    Whatever a backbone calls its list of layers, here it is ``text.layers.N``.
+
+    Args:
+        student: The model.
+
+    Returns:
+        Parameters by name, such as ``text.layers.0.attention.self.query.weight``.
+    """
+    prefix = f"text.{layers_path(student.text)}."
+    names = {}
+    for name, parameter in student.named_parameters():
+        if name.startswith(f"{_UNUSED}."):
+            continue
+        inner = name.removeprefix(prefix)
+        names[name if inner == name else f"text.layers.{inner}"] = parameter
+    return names
+
+
+def match_parts(student: Student, patterns: Iterable[str]) -> set[str]:
+    """Find the parameters that patterns choose.
+
+    A pattern names a part (``heads.fc1``), a part with wildcards (``heads.*``), or some of the
+    layers (``text.layers[-3:]``, ``text.layers[0]``).
+
+    Args:
+        student: The model.
+        patterns: The patterns.
+
+    Returns:
+        Names out of ``part_names``.
+
+    Raises:
+        PipeError: A pattern matches nothing; it is quoted.
+    """
+    names = list(part_names(student))
+    chosen: set[str] = set()
+    for pattern in patterns:
+        globs = _expand(pattern, depth=student.text.config.num_hidden_layers)
+        found = {
+            name
+            for name in names
+            if any(fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*") for glob in globs)
+        }
+        if not found:
+            raise PipeError(
+                f"the pattern {pattern!r} matches no parameter; the student has "
+                f"{', '.join(_summary(student))}."
+            )
+        chosen |= found
+    return chosen
+
+
+def train_only(student: Student, patterns: Iterable[str]) -> int:
+    """Let the chosen parts train and freeze all others.
+
+    Args:
+        student: The model, changed in place.
+        patterns: As for ``match_parts``.
+
+    Returns:
+        How many numbers train.
+    """
+    chosen = match_parts(student, patterns)
+    student.requires_grad_(False)
+    trained = 0
+    for name, parameter in part_names(student).items():
+        if name in chosen:
+            parameter.requires_grad_(True)
+            trained += parameter.numel()
+    return trained
+
+
+def _expand(pattern: str, depth: int) -> list[str]:
+    indexed = _INDEXED.match(pattern)
+    if indexed is None:
+        return [pattern]
+    bounds = [int(bound) if bound else None for bound in indexed["index"].split(":")]
+    everything = list(range(depth))
+    if len(bounds) == 1:
+        index = bounds[0]
+        wanted = everything[index:][:1] if index is not None and -depth <= index else []
+    else:
+        wanted = everything[bounds[0] : bounds[1]]
+    return [f"{indexed['part']}.{index}{indexed['rest']}" for index in wanted]
+
+
+def _summary(student: Student) -> list[str]:
+    depth = student.text.config.num_hidden_layers
+    others = {
+        ".".join(name.split(".")[:2])
+        for name in part_names(student)
+        if not name.startswith("text.layers.")
+    }
+    return [f"text.layers[0:{depth}]", *sorted(others)]

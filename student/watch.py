@@ -1,0 +1,139 @@
+"""Watching a stage: one progress line, a metrics file, and checkpoints that are whole."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from data_prep.files import write_json
+from student.places import Places, complete_mark
+
+
+class WholeCheckpoints(TrainerCallback):
+    """Marks a checkpoint when all of it is on disk; without the mark nobody resumes from it."""
+
+    def __init__(self, places: Places, number: int) -> None:
+        """Say which stage's checkpoints to mark.
+
+        Args:
+            places: Where they lie.
+            number: The stage.
+        """
+        self.places = places
+        self.number = number
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the mark."""
+        if state.is_world_process_zero:
+            checkpoint = self.places.checkpoint(self.number, state.global_step)
+            write_json(complete_mark(checkpoint), {"step": state.global_step})
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every line of metrics to a JSONL file; a resumed stage continues it."""
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        """Open the file.
+
+        Args:
+            path: The JSONL file.
+            resumed_at: Lines of later steps belong to an interrupted run and are dropped.
+        """
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        # A kill can leave half a line at the end.
+        whole = [line for line in lines if line.endswith("}")]
+        kept = [line for line in whole if json.loads(line)["step"] <= resumed_at]
+        path.write_text("".join(f"{line}\n" for line in kept))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Append a line."""
+        if logs and "loss" in logs and state.is_world_process_zero:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class ProgressLine(TrainerCallback):
+    """One bar on a terminal, plain lines in a log."""
+
+    def __init__(self, title: str, batch_size: int, report: Callable[[str], None]) -> None:
+        """Describe the line.
+
+        Args:
+            title: The stage.
+            batch_size: Texts in a step.
+            report: Takes each plain line where there is no terminal.
+        """
+        self.title = title
+        self.batch_size = batch_size
+        self.report = report
+        self.bar: tqdm[Any] | None = None
+        self.began = 0.0
+        self.first_step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock, and the bar on a terminal."""
+        self.began = time.monotonic()
+        self.first_step = state.global_step
+        if sys.stderr.isatty() and state.is_world_process_zero:
+            self.bar = tqdm(
+                total=state.max_steps, initial=state.global_step, desc=self.title, unit="step"
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Say step, losses, rate and time left."""
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        terms = "  ".join(f"{key} {value:.4f}" for key, value in logs.items() if "/" in key)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}")
+            return
+        seconds = time.monotonic() - self.began
+        steps = state.global_step - self.first_step
+        left = (state.max_steps - state.global_step) * seconds / steps
+        self.report(
+            f"{self.title}  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
+            f"{terms}  {steps * self.batch_size / seconds:.0f} texts/s  {left:.0f} s left"
+        )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,71 @@
+"""The comparison of teacher, start and student."""
+
+import json
+
+import pytest
+
+from student.evaluation.heldout import HeadAgreement
+from student.evaluation.table import Comparison, Scores, as_dict, gain, render, retention
+
+TEACHER = Scores("teacher", {"STS12": 80.0, "STS13": 50.0}, dim=384, parameters=22_713_216)
+START = Scores("start", {"STS12": 70.0, "STS13": 40.0}, dim=384, texts_per_s=900.0)
+STUDENT = Scores(
+    "student",
+    {"STS12": 76.0, "STS13": 48.0},
+    dim=640,
+    parameters=17_000_000,
+    texts_per_s=890.4,
+    held_out=HeadAgreement("fc1", 640, 0.95, 0.9, 0.8),
+)
+
+
+def row(table: str, label: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if line.startswith(label + " ")]
+    return line[len(label) :].split()
+
+
+def test_retention_and_gain_by_set_and_on_average() -> None:
+    assert retention(STUDENT, TEACHER) == pytest.approx(
+        {"STS12": 95.0, "STS13": 96.0, "mean": 100 * 62 / 65}
+    )
+    assert gain(STUDENT, START) == pytest.approx({"STS12": 6.0, "STS13": 8.0, "mean": 7.0})
+
+
+def test_means_cover_only_the_sets_that_both_have() -> None:
+    partial = Scores("partial", {"STS13": 50.0, "other": 1.0})
+    assert retention(STUDENT, partial) == pytest.approx({"STS13": 96.0, "mean": 96.0})
+    assert gain(STUDENT, partial) == pytest.approx({"STS13": -2.0, "mean": -2.0})
+    assert retention(STUDENT, Scores("none")) == {}
+    assert gain(STUDENT, Scores("none")) == {}
+
+
+def test_table_has_every_number_in_its_column() -> None:
+    table = render(Comparison((TEACHER,), START, (STUDENT,)))
+    assert table.splitlines()[0].split() == ["teacher", "start", "student", "kept", "gained"]
+    assert row(table, "STS12") == ["80.00", "70.00", "76.00", "95.0%", "+6.00"]
+    assert row(table, "mean") == ["65.00", "55.00", "62.00", "95.4%", "+7.00"]
+    assert row(table, "kept of teacher") == ["100.0%", "84.6%", "95.4%"]
+    assert row(table, "gained over the start") == ["+10.00", "+7.00"]
+    assert row(table, "held-out cosine") == ["0.9500"]
+    assert row(table, "parameters") == ["22,713,216", "17,000,000"]
+    assert row(table, "texts/s") == ["900", "890"]
+    ends = {len(line) for line in table.splitlines() if line.startswith(("STS", "mean"))}
+    assert len(ends) == 1
+
+
+def test_table_without_sets_start_or_teacher_leaves_their_parts_out() -> None:
+    table = render(Comparison((), None, (Scores("student", dim=8),)))
+    assert "kept" not in table
+    assert "gained" not in table
+    assert "mean" not in table
+    assert row(table, "dimensions") == ["8"]
+
+
+def test_dict_is_json_and_says_the_same() -> None:
+    second = Scores("student fc2", {"STS12": 72.0}, dim=16)
+    data = json.loads(json.dumps(as_dict(Comparison((TEACHER,), START, (STUDENT, second)))))
+    assert data["teachers"][0]["mean"] == 65
+    assert data["students"][0]["retention"]["teacher"]["STS12"] == 95
+    assert data["students"][0]["held_out"]["cosine"] == 0.95
+    assert data["students"][1]["gain"] == {"STS12": 2, "mean": 2}
+    assert data["start"]["texts_per_s"] == 900

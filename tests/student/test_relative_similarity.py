@@ -1,0 +1,69 @@
+"""The fast relative similarity loss against its definition."""
+
+import pytest
+import torch
+
+from student.relative_similarity import plan_pairs, relative_similarity_loss
+
+
+def by_definition(student_BB: torch.Tensor, teacher_BB: torch.Tensor, margin: float):
+    """Equation 3, every pair of pairs: O(P^2) memory."""
+    size = len(student_BB)
+    i, j = torch.triu_indices(size, size, 1)
+    s_P, t_P = student_BB[i, j], teacher_BB[i, j]
+    should_be_above_PP = t_P[:, None] > t_P[None, :]
+    hinge_PP = (s_P[None, :] - s_P[:, None] + margin).clamp(min=0)
+    pairs = len(s_P)
+    return (hinge_PP * should_be_above_PP).sum() / max(pairs * (pairs - 1) / 2, 1)
+
+
+def gram(vectors_BD: torch.Tensor) -> torch.Tensor:
+    unit_BD = torch.nn.functional.normalize(vectors_BD, dim=-1)
+    return unit_BD @ unit_BD.mT
+
+
+@pytest.mark.parametrize("size", [3, 4, 7, 16, 33, 64])
+@pytest.mark.parametrize("margin", [0.0, 0.015, 0.3])
+@pytest.mark.parametrize("ties", [False, True])
+def test_loss_and_gradient_equal_the_definition(size, margin, ties):
+    torch.manual_seed(size)
+    teacher_BB = gram(torch.randn(size, 6, dtype=torch.float64))
+    if ties:
+        teacher_BB = (teacher_BB * 4).round() / 4
+    vectors_BD = torch.randn(size, 5, dtype=torch.float64, requires_grad=True)
+
+    expected = by_definition(gram(vectors_BD), teacher_BB, margin)
+    (expected_gradient,) = torch.autograd.grad(expected, vectors_BD)
+    found = relative_similarity_loss(gram(vectors_BD), plan_pairs(teacher_BB), margin)
+    (found_gradient,) = torch.autograd.grad(found, vectors_BD)
+
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(found_gradient, expected_gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_identical_texts_and_a_single_pair_cost_nothing():
+    same_BB = torch.ones(5, 5)
+    assert relative_similarity_loss(same_BB, plan_pairs(same_BB), 0.015) == 0
+    two_BB = gram(torch.randn(2, 4))
+    assert relative_similarity_loss(two_BB, plan_pairs(two_BB), 0.015) == 0
+
+
+def test_only_the_teachers_order_matters():
+    torch.manual_seed(0)
+    student_BB, teacher_BB = gram(torch.randn(12, 5)), gram(torch.randn(12, 5))
+    original = relative_similarity_loss(student_BB, plan_pairs(teacher_BB), 0.015)
+    stretched = relative_similarity_loss(student_BB, plan_pairs(teacher_BB.exp() * 3), 0.015)
+    assert original == stretched
+    assert original > 0
+
+
+def test_float32_gradient_is_close_to_float64():
+    torch.manual_seed(1)
+    teacher_BB = gram(torch.randn(128, 16, dtype=torch.float64))
+    vectors_BD = torch.randn(128, 16, dtype=torch.float64)
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        leaf_BD = vectors_BD.to(dtype, copy=True).requires_grad_()
+        relative_similarity_loss(gram(leaf_BD), plan_pairs(teacher_BB), 0.015).backward()
+        gradients.append(leaf_BD.grad.double())
+    assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-4
