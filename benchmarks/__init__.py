@@ -1,0 +1,1 @@
+"""Benchmarks: one module a question, candidates side by side in one process, medians."""

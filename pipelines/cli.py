@@ -1,0 +1,97 @@
+"""The command line: a table of commands, and errors told in sentences."""
+
+import errno
+import importlib
+import signal
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from data_prep.errors import PipeError
+
+_COMMANDS = {
+    "run": "run",
+    "prep": "prep",
+    "teach": "teach",
+    "distill": "distill",
+    "eval": "evaluate",
+    "export": "export",
+    "status": "status",
+    "plan": "plan",
+    "store": "store",
+    "teachers": "teachers",
+}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
+_CONTINUE = "what was committed stays, and the same command continues"
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is called, so that ``pipe --help`` is quick.
+
+    An error that the user can mend ends in a sentence instead of a traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"pipelines.commands.{_COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipeError as error:
+            _stop(ctx, f"error: {error}", error.exit_code)
+        except KeyboardInterrupt:
+            _stop(ctx, f"interrupted: {_CONTINUE}.", 130)
+        except Exception as error:
+            if not _is_disk_full(error):
+                raise
+            _stop(ctx, f"error: the disk is full ({error}); free some space: {_CONTINUE}.", 1)
+
+
+def _stop(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    click.echo(sentence, err=True)
+    ctx.exit(code)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is a full disk; libraries wrap it in their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        if any(words in str(error) for words in _DISK_FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jasper-distill")
+def cli() -> None:
+    r"""Distil a small embedding model from large ones, offline, from a store of their vectors.
+
+    \b
+    Examples:
+      pipe run --recipe laptop                  everything, on two CPU cores
+      pipe plan --recipe jasper                 what the paper's run would cost
+      pipe prep --recipe my.toml --run r        the corpus
+      pipe teach --run r --teacher nv-embed-v2  the teachers' vectors, once
+      pipe distill --run r --stage 2            training, no teacher loaded
+    """
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminate)
+    cli()

@@ -1,0 +1,37 @@
+"""``pipe eval``."""
+
+from pathlib import Path
+
+import click
+
+from pipelines.commands.options import json_option, run_options
+from pipelines.evaluate import evaluate
+from pipelines.report import result
+from pipelines.run import Run
+from student.evaluation.table import as_dict, render
+
+
+@click.command("eval")
+@run_options
+@click.option(
+    "--stage",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The student of this stage. Default: the last that is finished.",
+)
+@click.option(
+    "--sets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A directory with sts/, retrieval/ or classification/. Default: the recipe's.",
+)
+@json_option
+def command(run: Run, stage: int | None, sets: Path | None, as_json: bool) -> None:
+    r"""Compare the student with its teachers and its own start.
+
+    \b
+    Examples:
+      pipe eval --run r
+      pipe eval --run r --sets evaluation-sets --json
+    """
+    comparison = evaluate(run, stage, sets)
+    result(render(comparison), as_dict(comparison), as_json)

@@ -1,0 +1,29 @@
+"""``pipe export``."""
+
+from pathlib import Path
+
+import click
+
+from pipelines.commands.options import run_options
+from pipelines.export import export_student
+from pipelines.run import Run
+
+
+@click.command("export")
+@run_options
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where it goes. Default: RUN/export.",
+)
+@click.option("--head", metavar="NAME", help="The head it uses. Default: the recipe's.")
+def command(run: Run, target: Path | None, head: str | None) -> None:
+    r"""Write the student as a directory that SentenceTransformer loads.
+
+    \b
+    Examples:
+      pipe export --run r
+      pipe export --run r --head fc3 --to my-model
+    """
+    click.echo(str(export_student(run, target, head)))

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.run import Run
+
+_Command = Callable[..., Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def run_options(command: _Command) -> _Command:
+    """Give a command the options that name a run, and pass it the opened ``Run``.
+
+    Args:
+        command: Takes ``run`` first, then its own options by name.
+
+    Returns:
+        The command with ``--run``, ``--recipe`` and ``--set``.
+    """
+
+    @click.option(
+        "--run",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("run"),
+        envvar="PIPE_RUN",
+        show_default=True,
+        show_envvar=True,
+        help="The run directory.",
+    )
+    @click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A built-in recipe or a TOML file. Default: the run's own.",
+    )
+    @click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change the recipe, e.g. --set stages.0.steps=100. May be repeated.",
+    )
+    @wraps(command)
+    def opened(
+        directory: Path, recipe: str | None, overrides: tuple[str, ...], **others: Any
+    ) -> Any:
+        return command(Run.open(directory, recipe, overrides), **others)
+
+    return opened

@@ -1,0 +1,22 @@
+"""``pipe prep``."""
+
+import click
+
+from data_prep.prepare import prepare
+from pipelines.commands.options import run_options
+from pipelines.report import say
+from pipelines.run import Run
+
+
+@click.command("prep")
+@run_options
+def command(run: Run) -> None:
+    r"""Write the corpus: documents cut into spans, mixed, shuffled, numbered.
+
+    \b
+    Examples:
+      pipe prep --recipe laptop --run r
+      pipe prep --recipe my.toml --set corpus.texts=100000
+    """
+    prepare(run.recipe.corpus, run.corpus, say)
+    run.keep_recipe()

@@ -1,0 +1,247 @@
+"""The recipe: every number of a run, read from TOML into validated objects."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from data_prep.config import CorpusConfig, Settings
+from data_prep.errors import UsageError
+from data_prep.files import atomic_write
+from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from teacher_cache.config import TeacherConfig
+from teacher_cache.teachers import resolve_teacher
+
+
+class EvaluationConfig(Settings):
+    """What a student is measured on.
+
+    Attributes:
+        sets: A directory of evaluation sets (``sts/``, ``retrieval/``, ``classification/``).
+        held_out_spans: How many held-out rows are compared with the target.
+        speed_texts: How many held-out texts the encoding speed is measured on.
+        example_query: A question for the search that ends a run; empty shows none.
+    """
+
+    sets: str | None = None
+    held_out_spans: int = Field(default=512, gt=2)
+    speed_texts: int = Field(default=256, gt=0)
+    example_query: str = ""
+
+
+class Recipe(Settings):
+    """Everything that a run is made from.
+
+    Attributes:
+        name: Stands in logs and in the model card.
+        corpus: Sources, spans and mixture.
+        teachers: The teachers in the order in which their vectors are concatenated.
+        student: Start and heads.
+        losses: Weights of the losses.
+        stages: What trains, stage by stage.
+        training: How training runs on a machine.
+        evaluation: What the student is measured on.
+    """
+
+    name: str
+    corpus: CorpusConfig
+    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
+    student: StudentConfig
+    losses: LossConfig
+    stages: tuple[StageConfig, ...] = Field(min_length=1)
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_teachers(cls, data: Any) -> Any:
+        teachers = data.get("teachers") if isinstance(data, dict) else None
+        if not isinstance(teachers, list):
+            return data
+        rows = []
+        for row in teachers:
+            if isinstance(row, dict) and "name" in row and "kind" not in row:
+                overrides = {key: value for key, value in row.items() if key != "name"}
+                rows.append(resolve_teacher(str(row["name"]), overrides))
+            else:
+                rows.append(row)
+        return {**data, "teachers": rows}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [teacher.name for teacher in self.teachers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"teachers are {names}; expected each name once")
+        return self
+
+    @property
+    def target_width(self) -> int:
+        """T: the teachers' widths together."""
+        return sum(teacher.dim for teacher in self.teachers)
+
+    def teacher(self, name: str) -> TeacherConfig:
+        """Find one of the recipe's teachers.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The teacher.
+
+        Raises:
+            UsageError: The recipe has no such teacher.
+        """
+        for teacher in self.teachers:
+            if teacher.name == name:
+                return teacher
+        names = [teacher.name for teacher in self.teachers]
+        raise UsageError(
+            f"the recipe has no teacher {name!r}{_nearest(name, names)}; "
+            f"its teachers are {', '.join(names)}."
+        )
+
+
+def built_in_recipes() -> list[str]:
+    """Names of the recipes that come with the project."""
+    files = resources.files("pipelines") / "recipes"
+    return sorted(
+        file.name.removesuffix(".toml") for file in files.iterdir() if file.name.endswith(".toml")
+    )
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: The name of a recipe that comes with the project, or a TOML file.
+        overrides: Changes such as ``stages.0.steps=100``.
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        UsageError: There is no such recipe, it is not TOML, or a key or value is wrong.
+    """
+    if name in built_in_recipes():
+        text = (resources.files("pipelines") / "recipes" / f"{name}.toml").read_text("utf-8")
+    elif Path(name).is_file():
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{name} is not UTF-8 text ({error}); save the recipe as UTF-8."
+            ) from None
+    else:
+        raise UsageError(
+            f"there is no recipe {name!r}; expected a TOML file or one of "
+            f"{', '.join(built_in_recipes())}{_nearest(name, built_in_recipes())}."
+        )
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is not valid TOML: {error}.") from None
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{name}: {'; '.join(_sentences(error))}.") from None
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a resolved recipe as TOML, unless the file says the same already.
+
+    Args:
+        recipe: The recipe.
+        path: Where it goes.
+    """
+    text = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Change one value, ``a.0.b=value``, in the raw recipe."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UsageError(f"--set {override!r} has no '='; write it as --set stages.0.steps=100.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # A bare word is a string.
+    *parents, last = key.strip().split(".")
+    place: Any = data
+    for step in parents:
+        place = _step(place, step, override)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise UsageError(f"--set {override!r}: {'.'.join(parents)} is a value, not a table.")
+
+
+def _step(place: Any, step: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, step, override)]
+    if isinstance(place, dict):
+        return place.setdefault(step, {})
+    raise UsageError(f"--set {override!r}: {step!r} lies under a value, not under a table.")
+
+
+def _index(place: list[Any], step: str, override: str) -> int:
+    if not step.isdigit() or int(step) >= len(place):
+        raise UsageError(
+            f"--set {override!r}: {step!r} is no place in a list of {len(place)}; "
+            f"expected 0 to {len(place) - 1}."
+        )
+    return int(step)
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _keys_at(problem["loc"][:-1])
+            name = str(problem["loc"][-1])
+            yield f"unknown key {where}{_nearest(name, known)}"
+        elif problem["type"] == "missing":
+            yield f"{where} is missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = "" if problem["type"] == "value_error" else f" (found {problem['input']!r})"
+            yield f"{where + ': ' if where else ''}{message}{found}"
+
+
+def _keys_at(location: Sequence[int | str]) -> list[str]:
+    """The keys that the recipe knows at a place."""
+    model: type[BaseModel] | None = Recipe
+    for step in location:
+        # A number is a place in a list, whose elements are of the model found already.
+        if isinstance(step, str) and model is not None:
+            field = model.model_fields.get(step)
+            model = _inner_model(field.annotation) if field else None
+    return list(model.model_fields) if model is not None else []
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, list, dict, Union, UnionType):
+        for argument in get_args(annotation):
+            found = _inner_model(argument)
+            if found:
+                return found
+    return None
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""

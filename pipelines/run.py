@@ -1,0 +1,74 @@
+"""The run directory: where everything that comes out of a recipe lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import UsageError
+from pipelines.recipe import Recipe, load_recipe, save_recipe
+from student.places import Places
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and its recipe.
+
+    Attributes:
+        directory: The run directory.
+        recipe: The resolved recipe.
+    """
+
+    directory: Path
+    recipe: Recipe
+
+    @classmethod
+    def open(cls, directory: Path, recipe: str | None, overrides: Sequence[str]) -> "Run":
+        """Open a run with the recipe asked for, or else with its own.
+
+        Args:
+            directory: The run directory, which need not exist yet.
+            recipe: A recipe's name or file; None takes the run's own.
+            overrides: Changes such as ``stages.0.steps=100``.
+
+        Returns:
+            The run; nothing has been written.
+
+        Raises:
+            UsageError: There is no recipe, or it is wrong.
+        """
+        own = directory / "recipe.toml"
+        if recipe is None and not own.exists():
+            raise UsageError(
+                f"{directory} holds no run yet; name a recipe, for example "
+                f"`pipe run --recipe laptop --run {directory}`."
+            )
+        return cls(directory, load_recipe(recipe or str(own), overrides))
+
+    def keep_recipe(self) -> None:
+        """Keep the resolved recipe in the run."""
+        save_recipe(self.recipe, self.directory / "recipe.toml")
+
+    @property
+    def corpus(self) -> Path:
+        """The corpus directory."""
+        return self.directory / "corpus"
+
+    @property
+    def store(self) -> Path:
+        """The store directory."""
+        return self.directory / "store"
+
+    @property
+    def results(self) -> Path:
+        """The last evaluation, as JSON."""
+        return self.directory / "eval" / "results.json"
+
+    @property
+    def export(self) -> Path:
+        """The exported student."""
+        return self.directory / "export"
+
+    @property
+    def students(self) -> Places:
+        """Where the start and every stage's students lie."""
+        return Places(self.directory / "student")

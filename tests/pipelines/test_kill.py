@@ -1,0 +1,115 @@
+"""kill -9 in the middle, then the same command: everything is as if nothing had happened."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from student.places import Places
+from tests.pipelines.tiny_run import pipe
+
+STEPS = ["stages.0.steps=60", "stages.1.steps=60", "stages.2.steps=60"]
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(process: subprocess.Popen, condition) -> bool:
+    """Kill a process at the moment a condition holds; False if it ended before."""
+    deadline = time.monotonic() + 200
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        if condition():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def losses(directory: Path, number: int) -> list[tuple[int, float, float]]:
+    lines = Places(directory / "student").metrics(number).read_text().splitlines()
+    return [(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)]
+
+
+def contents(directory: Path, *patterns: str) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for pattern in patterns
+        for path in sorted(directory.glob(pattern))
+    }
+
+
+RESULTS = ("corpus/*", "store/vectors.zarr/**/c/*/*", "student/stage-*/final/**/*.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+    sets = [argument for step in STEPS for argument in ("--set", step)]
+    for command in ("prep", "teach", "distill"):
+        done = pipe(command, "--recipe", str(inputs), "--run", str(directory), *sets)
+        assert done.returncode == 0, done.stderr
+    return directory
+
+
+def test_killed_in_prep_in_teach_and_in_every_stage(inputs, undisturbed, tmp_path):
+    directory = tmp_path / "run"
+    sets = [argument for step in STEPS for argument in ("--set", step)]
+    options = ["--recipe", str(inputs), "--run", str(directory), *sets]
+    commits = directory / "store" / "commits"
+    places = Places(directory / "student")
+    moments = [
+        ("prep", lambda: any((directory / "corpus").glob("*.parquet"))),
+        ("teach", lambda: any(commits.glob("*/*.json"))),
+        ("distill", lambda: places.last_checkpoint(1) >= 20),
+        ("distill", lambda: places.last_checkpoint(2) >= 30),
+        ("distill", lambda: places.last_checkpoint(3) >= 40),
+    ]
+    kills = 0
+    committed: dict[Path, int] = {}
+    for command, moment in moments:
+        kills += kill_when(start(command, *options), moment)
+        if command == "teach":
+            committed = {path: path.stat().st_mtime_ns for path in commits.glob("*/*.json")}
+        if command != "distill":
+            done = pipe(command, *options)
+            assert done.returncode == 0, done.stderr
+    assert kills >= 4  # the tiny prep may end before it can be caught
+    assert committed
+    assert all(path.stat().st_mtime_ns == when for path, when in committed.items())
+
+    done = pipe("distill", *options)
+    assert done.returncode == 0, done.stderr
+    assert "from step" in done.stderr
+    assert contents(directory, *RESULTS) == contents(undisturbed, *RESULTS)
+    for number in (1, 2, 3):
+        assert losses(directory, number) == losses(undisturbed, number)
+
+
+def test_sigterm_says_that_the_same_command_continues(inputs, undisturbed, tmp_path):
+    directory = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "run", "--recipe", str(inputs), "--run",
+         str(directory), "--set", "stages.0.steps=100000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not Places(directory / "student").last_checkpoint(1):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in error
+    assert "Traceback" not in error
