@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipelines.report import say
 from pipelines.run import Run
-from student.stages import Distillation, fast_precision, run_stage
+from student.stages import Distillation, run_stage, settle
 
 
 def distill(run: Run, number: int) -> Path:
@@ -21,8 +21,6 @@ def distill(run: Run, number: int) -> Path:
         PipeError: As ``student.stages.run_stage``.
     """
     recipe = run.recipe
-    # "auto" is settled for this machine, and stands so in what the stage was begun with.
-    precision = fast_precision(recipe.training.precision)
     distillation = Distillation(
         corpus=run.corpus,
         store=run.store,
@@ -31,6 +29,6 @@ def distill(run: Run, number: int) -> Path:
         student=recipe.student,
         losses=recipe.losses,
         stages=recipe.stages,
-        training=recipe.training.model_copy(update={"precision": precision}),
+        training=settle(recipe.training),
     )
     return run_stage(distillation, number, say)

@@ -10,6 +10,7 @@ from teacher_cache.config import Prompts
 LossName = Literal["cosine", "similarity", "relative_similarity"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 
 TEACHERS_TARGET = "teachers"
 
@@ -129,6 +130,7 @@ class TrainingConfig(Settings):
     Attributes:
         seed: Decides new heads, the training order and dropout.
         precision: ``bf16`` mixed precision, ``fp32``, or ``auto``: bf16 where it is fast.
+        attention: The backbone's attention kernel while training; ``auto`` takes the fastest.
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.
         group_tokens: Padded tokens of one length-sorted group in the forward pass.
@@ -138,8 +140,9 @@ class TrainingConfig(Settings):
 
     seed: int = Field(default=0, ge=0)
     precision: Precision = "auto"
+    attention: Attention = "auto"
     order_block_rows: int = Field(default=64, gt=0)
     order_window_blocks: int = Field(default=128, gt=0)
-    group_tokens: int = Field(default=4096, gt=0)
+    group_tokens: int = Field(default=16384, gt=0)
     readers: int = Field(default=0, ge=0)
     keep_checkpoints: int = Field(default=2, gt=0)

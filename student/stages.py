@@ -15,7 +15,7 @@ from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
 from data_prep.fingerprint import explain_change
 from student.batches import BatchStream, Tokenization
-from student.config import LossConfig, Precision, StageConfig, StudentConfig, TrainingConfig
+from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.losses import require_matching_widths
 from student.model import Student
 from student.order import TrainingOrder
@@ -44,7 +44,7 @@ class Distillation:
         student: The recipe's student.
         losses: The recipe's loss weights.
         stages: The recipe's stages.
-        training: How training runs on this machine.
+        training: How training runs on this machine, without ``auto``.
     """
 
     corpus: Path
@@ -57,23 +57,29 @@ class Distillation:
     training: TrainingConfig
 
 
-def fast_precision(wanted: Precision) -> Precision:
-    """Settle ``auto``: bf16 where the machine multiplies it in hardware.
+def settle(training: TrainingConfig) -> TrainingConfig:
+    """Replace every ``auto`` by what is fastest on this machine.
 
     Args:
-        wanted: What the recipe says.
+        training: What the recipe says.
 
     Returns:
-        ``bf16`` or ``fp32``.
+        Settings without ``auto``: they stand so in what a stage was begun with.
     """
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    # Older releases of torch cannot tell; float32 is right everywhere.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    in_hardware = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return "bf16" if in_hardware else "fp32"
+    precision, attention = training.precision, training.attention
+    on_gpu = torch.cuda.is_available()
+    if precision == "auto":
+        if on_gpu:
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            # Older releases of torch cannot tell; float32 is right everywhere.
+            capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+            fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        precision = "bf16" if fast else "fp32"
+    if attention == "auto":
+        # On a CPU the backward pass of the fused kernel takes more than twice the plain one's.
+        attention = "sdpa" if on_gpu else "eager"
+    return training.model_copy(update={"precision": precision, "attention": attention})
 
 
 def identity(run: Distillation, number: int, store: TeacherStore) -> dict[str, Any]:
@@ -147,6 +153,7 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
         {head: width for head, width in widths.items() if head in wanted}, run.training.seed
     )
     trained = train_only(student, stage.trainable)
+    student.text.set_attn_implementation(run.training.attention)
     places.remove_unfinished_checkpoints(number)
     step = places.last_checkpoint(number)
     report(
@@ -204,7 +211,7 @@ def _trainer(
         save_steps=stage.save_every,
         save_total_limit=run.training.keep_checkpoints,
         logging_nan_inf_filter=False,
-        bf16=fast_precision(run.training.precision) == "bf16",
+        bf16=run.training.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         seed=run.training.seed + number,
         # The stream itself begins at the step to resume from.
