@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from student.stages import Distillation, run_stage, settle
@@ -20,6 +21,7 @@ def distill(run: Run, number: int) -> Path:
     Raises:
         PipeError: As ``student.stages.run_stage``.
     """
+    quiet_libraries()
     recipe = run.recipe
     distillation = Distillation(
         corpus=run.corpus,

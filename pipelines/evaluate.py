@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
+from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from student.encode import StudentEncoder
@@ -86,6 +87,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Co
     Raises:
         PipeError: No stage is finished, or an evaluation set is unreadable.
     """
+    quiet_libraries()
     places = run.students
     number = stage or places.last_finished(len(run.recipe.stages)) or 1
     if not places.finished(number):

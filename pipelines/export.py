@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from student.card import CardFacts, CardHead, CardSource, CardStage, CardTeacher, model_card
@@ -28,6 +29,7 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
         PipeError: No stage is finished, the head does not exist, or the directory holds
             something else.
     """
+    quiet_libraries()
     number = run.students.last_finished(len(run.recipe.stages))
     if not number:
         raise PipeError("no stage is finished; run `pipe distill --stage 1` first.")

@@ -44,9 +44,18 @@ class Run:
             )
         return cls(directory, load_recipe(recipe or str(own), overrides))
 
+    def begin(self) -> None:
+        """Keep the recipe in a new run; one that stands changes only after work that agreed."""
+        if not self._own_recipe.exists():
+            self.keep_recipe()
+
     def keep_recipe(self) -> None:
         """Keep the resolved recipe in the run."""
-        save_recipe(self.recipe, self.directory / "recipe.toml")
+        save_recipe(self.recipe, self._own_recipe)
+
+    @property
+    def _own_recipe(self) -> Path:
+        return self.directory / "recipe.toml"
 
     @property
     def corpus(self) -> Path:

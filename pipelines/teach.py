@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data_prep.corpus import Corpus
+from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from teacher_cache.config import TeacherConfig
@@ -40,6 +41,7 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
             cannot be loaded, or its vectors are unsound.
     """
+    quiet_libraries()
     corpus = Corpus.open(run.corpus)
     store = open_store(run)
     for teacher in teachers:

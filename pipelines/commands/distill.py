@@ -25,6 +25,7 @@ def command(run: Run, stages: tuple[int, ...]) -> None:
       pipe distill --run r
       pipe distill --run r --stage 2
     """
+    run.begin()
     for number in stages or range(1, len(run.recipe.stages) + 1):
         distill(run, number)
     run.keep_recipe()

@@ -18,5 +18,6 @@ def command(run: Run) -> None:
       pipe prep --recipe laptop --run r
       pipe prep --recipe my.toml --set corpus.texts=100000
     """
+    run.begin()
     prepare(run.recipe.corpus, run.corpus, say)
     run.keep_recipe()

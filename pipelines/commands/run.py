@@ -25,6 +25,7 @@ def command(run: Run) -> None:
       pipe run --recipe laptop
       pipe run --recipe laptop --run r --set corpus.texts=5000
     """
+    run.begin()
     say(plan(run).as_text())
     prepare(run.recipe.corpus, run.corpus, say)
     run.keep_recipe()

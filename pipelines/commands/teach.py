@@ -24,5 +24,6 @@ def command(run: Run, names: tuple[str, ...]) -> None:
       pipe teach --run r
       pipe teach --run r --teacher all-minilm-l6-v2
     """
+    run.begin()
     teach(run, [run.recipe.teacher(name) for name in names] or run.recipe.teachers)
     run.keep_recipe()

@@ -1,0 +1,68 @@
+"""What the documents say exists and runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pipelines.cli import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+
+def commands(group, path=("pipe",)):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+COMMANDS = list(commands(cli))
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: str(value))
+def test_every_command_and_option_has_help_and_stands_in_the_docs(path, command):
+    assert command.help
+    for option in command.params:
+        assert getattr(option, "help", None), option
+    if not isinstance(command, click.Group):
+        assert " ".join(path) in TEXT
+        assert f"{' '.join(path)}" in command.help
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_pipe_command_in_the_docs_exists(page):
+    known = {" ".join(path) for path, _ in COMMANDS}
+    for found in re.findall(
+        r"pipe (store )?([a-z]+)", re.sub(r"\bpipe[sd]\b", "", page.read_text())
+    ):
+        assert f"pipe {found[0]}{found[1]}" in known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_plain_reader_in_the_docs_runs(finished, tmp_path):
+    directory, _ = finished
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "store.md").read_text(), re.S)
+    script = tmp_path / "reader.py"
+    script.write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(script), str(directory / "store")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "dummy 0 (64, 24) float16" in done.stdout
+    assert len(done.stdout.splitlines()) == 10
