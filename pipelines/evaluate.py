@@ -1,7 +1,7 @@
 """Measuring a run's student against its teachers and its own start."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
+from data_prep.fingerprint import digest
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
@@ -22,6 +23,7 @@ from student.evaluation.speed import texts_per_second
 from student.evaluation.table import Comparison, Scores, as_dict, render
 from student.evaluation.tasks import score
 from student.model import Student
+from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
 from teacher_cache.store import TeacherStore
 
@@ -73,6 +75,25 @@ class PooledOnce:
         return embed
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A model, or one head of it, that is measured.
+
+    Attributes:
+        name: What the table calls it.
+        dim: Numbers in a vector.
+        parameters: Parameters that take part in a vector; None if nobody can tell.
+        embed: Texts and roles to unit rows; None where the model cannot be loaded.
+        timed: Whether its speed is measured; the heads of one student share theirs.
+    """
+
+    name: str
+    dim: int
+    parameters: int | None
+    embed: Embed | None
+    timed: bool = True
+
+
 def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Comparison:
     """Compare the student of a stage with the teachers and with the start.
 
@@ -94,64 +115,53 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Co
         raise PipeError(
             f"stage {number} is not finished; run `pipe distill --stage {number}` first."
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    student = Student.load(places.final(number)).to(device)
-    start = Student.load(places.final(0)).to(device)
-    pooled = PooledOnce(student)
-    first = run.recipe.student.default_head
-    heads = sorted((name for name, _ in student.named_heads()), key=lambda name: name != first)
-    widths = {name: head.out_features for name, head in student.named_heads()}
-
-    students = {f"student {name}": pooled.head(name) for name in heads}
-    starts: dict[str, Embed] = {START: StudentEncoder(start)}
-    teachers = _available_teachers(run)
-    everyone: dict[str, Embed] = {**teachers, **starts, **students}
-
-    held_out = _held_out(run, {**starts, **students})
-    scores = {name: Scores(model=name, held_out=held_out.get(name)) for name in everyone}
-    for teacher in run.recipe.teachers:
-        name = teacher.name
-        scores[name] = Scores(model=name, held_out=held_out.get(name), dim=teacher.dim)
-    for name, size in {
-        START: _parameters(start),
-        **{f"student {head}": _parameters(student, head) for head in heads},
-    }.items():
-        scores[name] = replace(scores[name], parameters=size)
-    scores[START] = replace(scores[START], dim=start.hidden)
-    for head in heads:
-        name = f"student {head}"
-        scores[name] = replace(scores[name], dim=widths[head])
-    pooled.forget()
-
     where = sets or (Path(run.recipe.evaluation.sets) if run.recipe.evaluation.sets else None)
-    for files in find_sets(where) if where else ():
+    found = find_sets(where) if where else ()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    pooled = PooledOnce(Student.load(places.final(number)).to(device))
+    start_model = Student.load(places.final(0)).to(device)
+
+    teachers = [_teacher(config) for config in run.recipe.teachers]
+    start = Contender(
+        START, start_model.hidden, _parameters(start_model), StudentEncoder(start_model)
+    )
+    students = _students(pooled, run.recipe.student.default_head)
+    contenders = [*teachers, start, *students]
+
+    held_out = _held_out(run, contenders)
+    pooled.forget()
+    tasks: dict[str, dict[str, float]] = {contender.name: {} for contender in contenders}
+    for files in found:
         data = read_set(files)
-        for name, embed in everyone.items():
-            tasks = {**scores[name].tasks, files.name: score(embed, data)}
-            scores[name] = replace(scores[name], tasks=tasks)
+        for contender in contenders:
+            if contender.embed is not None:
+                tasks[contender.name][files.name] = score(contender.embed, data)
         pooled.forget()
         say(f"measured on {files.name}")
+    speeds = _speeds(run, contenders, pooled)
 
-    timed: dict[str, Embed] = {
-        **teachers,
-        START: starts[START],
-        f"student {first}": StudentEncoder(student, first),
-    }
-    for name, rate in _speeds(run, timed).items():
-        scores[name] = replace(scores[name], texts_per_s=rate)
+    def scores(contender: Contender) -> Scores:
+        return Scores(
+            model=contender.name,
+            tasks=tasks[contender.name],
+            dim=contender.dim,
+            parameters=contender.parameters,
+            texts_per_s=speeds.get(contender.name),
+            held_out=held_out.get(contender.name),
+        )
 
     comparison = Comparison(
-        teachers=tuple(scores[teacher.name] for teacher in run.recipe.teachers),
-        start=scores[START],
-        students=tuple(scores[f"student {head}"] for head in heads),
+        teachers=tuple(scores(teacher) for teacher in teachers),
+        start=scores(start),
+        students=tuple(scores(student) for student in students),
     )
-    results = {"stage": number, "table": render(comparison), **as_dict(comparison)}
-    write_json(run.results, results)
+    results = {"of": _subject(run, number, where), "table": render(comparison)}
+    write_json(run.results, {**results, **as_dict(comparison)})
     return comparison
 
 
 def kept_table(run: Run) -> str | None:
-    """The last evaluation's table, if it is of the recipe's last stage.
+    """The last evaluation's table, if it is of the last stage as it is now.
 
     Args:
         run: The run.
@@ -162,21 +172,46 @@ def kept_table(run: Run) -> str | None:
     if not run.results.exists():
         return None
     results = read_json(run.results)
-    return str(results["table"]) if results["stage"] == len(run.recipe.stages) else None
+    sets = run.recipe.evaluation.sets
+    subject = _subject(run, len(run.recipe.stages), Path(sets) if sets else None)
+    return str(results["table"]) if results.get("of") == subject else None
 
 
-def _available_teachers(run: Run) -> dict[str, Embed]:
-    """The teachers that this machine can load; a trainer's machine may have none."""
-    available: dict[str, Embed] = {}
-    for teacher in run.recipe.teachers:
-        try:
-            available[teacher.name] = load_encoder(teacher).encode
-        except PipeError as error:
-            say(f"teacher {teacher.name} is compared through the store alone: {error}")
-    return available
+def _subject(run: Run, number: int, sets: Path | None) -> str:
+    """A digest of what an evaluation is of: the stage as it was trained, and the measures."""
+    trained = read_json(run.students.identity(number))
+    evaluation = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
+    return digest([number, trained, evaluation, str(sets)])
 
 
-def _held_out(run: Run, models: Mapping[str, Embed]) -> dict[str, HeadAgreement]:
+def _teacher(config: TeacherConfig) -> Contender:
+    """A teacher; where it cannot be loaded, as on a trainer's machine, its vectors still count."""
+    try:
+        encoder = load_encoder(config)
+    except PipeError as error:
+        say(f"teacher {config.name} is compared through the store alone: {error}")
+        return Contender(config.name, config.dim, None, None)
+    return Contender(config.name, config.dim, encoder.parameters, encoder.encode)
+
+
+def _students(pooled: PooledOnce, default_head: str) -> list[Contender]:
+    """Every head of a student, the default first."""
+    student = pooled.encoder.student
+    heads = sorted(student.named_heads(), key=lambda head: head[0] != default_head)
+    return [
+        Contender(
+            f"student {name}",
+            layer.out_features,
+            _parameters(student, name),
+            pooled.head(name),
+            timed=place == 0,
+        )
+        for place, (name, layer) in enumerate(heads)
+    ]
+
+
+def _held_out(run: Run, contenders: Sequence[Contender]) -> dict[str, HeadAgreement]:
+    """Agreement with the target on held-out rows; the teachers' vectors come from the store."""
     corpus = Corpus.open(run.corpus)
     count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
     if count < 3:
@@ -186,22 +221,38 @@ def _held_out(run: Run, models: Mapping[str, Embed]) -> dict[str, HeadAgreement]
     texts, roles = corpus.take(rows)
     store = TeacherStore.open(run.store, corpus)
     names = [teacher.name for teacher in run.recipe.teachers]
-    target_BT = store.read(
-        rows, teachers=names, weights=[teacher.weight for teacher in run.recipe.teachers]
-    )
-    vectors = {name: store.read_teacher(name, rows).astype(np.float32) for name in names}
-    vectors |= {name: embed(texts, roles) for name, embed in models.items()}
+    weights = [teacher.weight for teacher in run.recipe.teachers]
+    target_BT = store.read(rows, teachers=names, weights=weights)
+    vectors = {
+        contender.name: contender.embed(texts, roles)
+        for contender in contenders
+        if contender.embed is not None and contender.name not in names
+    }
+    vectors |= {name: store.read_teacher(name, rows).astype(np.float32) for name in names}
     agreement = {head.head: head for head in held_out_agreement(target_BT, vectors).heads}
     # The start's space is not the target's, whatever its width: a cosine would mean nothing.
     agreement[START] = replace(agreement[START], cosine=None)
     return agreement
 
 
-def _speeds(run: Run, models: Mapping[str, Embed]) -> dict[str, float]:
+def _speeds(run: Run, contenders: Sequence[Contender], pooled: PooledOnce) -> dict[str, float]:
     corpus = Corpus.open(run.corpus)
     rows = np.arange(min(corpus.rows, run.recipe.evaluation.speed_texts))
     texts, roles = corpus.take(rows)
-    return texts_per_second(models, texts, roles)
+
+    def unkept(embed: Embed) -> Embed:
+        def anew(texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
+            pooled.forget()
+            return embed(texts, roles)
+
+        return anew
+
+    timed = {
+        contender.name: unkept(contender.embed)
+        for contender in contenders
+        if contender.timed and contender.embed is not None
+    }
+    return texts_per_second(timed, texts, roles)
 
 
 def _parameters(student: Student, head: str | None = None) -> int:

@@ -1,5 +1,6 @@
 """Running the stages of a recipe: each begins from the final weights of the one before."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,11 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
         raise PipeError(
             f"stage {number} is not in the recipe; it has stages 1 to {len(run.stages)}."
         )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise PipeError(
+            f"found a launch of {os.environ['WORLD_SIZE']} processes; this version trains in one. "
+            "Start `pipe distill` without torchrun or deepspeed."
+        )
     stage = run.stages[number - 1]
     title = f"stage {number} ({stage.name})"
     corpus = Corpus.open(run.corpus)
@@ -220,6 +226,9 @@ def _trainer(
         disable_tqdm=True,
         report_to=["tensorboard"],
     )
+    # One device a process: several visible GPUs would otherwise mean nn.DataParallel, which
+    # splits the groups of a batch instead of the batch.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     return DistillTrainer(
         student,
         arguments,

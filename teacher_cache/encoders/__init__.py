@@ -19,9 +19,11 @@ class Encoder(Protocol):
 
     Attributes:
         dim: Numbers in a vector.
+        parameters: How many numbers the model is made of.
     """
 
     dim: int
+    parameters: int
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts; the same call on the same machine gives the same bytes.

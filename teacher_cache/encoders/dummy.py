@@ -19,6 +19,7 @@ class DummyEncoder:
 
     Attributes:
         dim: Numbers in a vector.
+        parameters: How many numbers the model is made of.
     """
 
     def __init__(self, teacher: TeacherConfig, device: str = "cpu") -> None:
@@ -29,6 +30,7 @@ class DummyEncoder:
             device: Not used.
         """
         self.dim = teacher.dim
+        self.parameters = 0
         self._teacher = teacher
         self._signs = lru_cache(maxsize=100_000)(self._draw_signs)
 

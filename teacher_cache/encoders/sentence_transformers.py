@@ -33,6 +33,7 @@ class SentenceTransformersEncoder:
 
     Attributes:
         dim: Numbers in a vector.
+        parameters: How many numbers the model is made of.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SentenceTransformersEncoder:
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
             self._tokenizer.enable_truncation(max_length=teacher.max_tokens)
         self.dim = int(self._model.get_embedding_dimension() or 0)
+        self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         _check_length(self._model, teacher)
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:

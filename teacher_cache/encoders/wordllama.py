@@ -22,6 +22,7 @@ class WordLlamaEncoder:
 
     Attributes:
         dim: Numbers in a vector.
+        parameters: How many numbers the model is made of.
     """
 
     def __init__(self, teacher: TeacherConfig, device: str = "cpu") -> None:
@@ -60,6 +61,7 @@ class WordLlamaEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=teacher.max_tokens)
         self.dim = int(self._embeddings.shape[1])
+        self.parameters = int(self._embeddings.size)
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts.

@@ -12,7 +12,19 @@ import pytest
 from student.places import Places
 from tests.pipelines.tiny_run import pipe
 
-STEPS = ["stages.0.steps=60", "stages.1.steps=60", "stages.2.steps=60"]
+STAGES = (1, 2, 3)
+# A recipe, what to change in it, and the steps of a stage.
+TINY = ("tiny", [], 60)
+LAPTOP = (
+    "laptop",
+    [
+        "corpus.texts=1500",
+        "corpus.rows_per_shard=256",
+        "corpus.sources.0.max_documents=3000",
+        *(f"stages.{stage - 1}.{key}=2" for stage in STAGES for key in ("log_every", "save_every")),
+    ],
+    12,
+)
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -52,28 +64,32 @@ def contents(directory: Path, *patterns: str) -> dict[str, bytes]:
 RESULTS = ("corpus/*", "store/vectors.zarr/**/c/*/*", "student/stage-*/final/**/*.safetensors")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(inputs, tmp_path_factory):
+@pytest.fixture(scope="module", params=[TINY, pytest.param(LAPTOP, marks=pytest.mark.slow)])
+def undisturbed(request, inputs, tmp_path_factory):
+    """The options of a run, its steps, and its directory after it was left in peace."""
+    recipe, changes, steps = request.param
+    changes = [*changes, *(f"stages.{stage - 1}.steps={steps}" for stage in STAGES)]
+    options = ["--recipe", str(inputs) if recipe == "tiny" else recipe]
+    options += [argument for change in changes for argument in ("--set", change)]
     directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    sets = [argument for step in STEPS for argument in ("--set", step)]
     for command in ("prep", "teach", "distill"):
-        done = pipe(command, "--recipe", str(inputs), "--run", str(directory), *sets)
+        done = pipe(command, "--run", str(directory), *options)
         assert done.returncode == 0, done.stderr
-    return directory
+    return options, steps, directory
 
 
-def test_killed_in_prep_in_teach_and_in_every_stage(inputs, undisturbed, tmp_path):
+def test_killed_in_prep_in_teach_and_in_every_stage(undisturbed, tmp_path):
+    options, steps, clean = undisturbed
     directory = tmp_path / "run"
-    sets = [argument for step in STEPS for argument in ("--set", step)]
-    options = ["--recipe", str(inputs), "--run", str(directory), *sets]
+    options = ["--run", str(directory), *options]
     commits = directory / "store" / "commits"
     places = Places(directory / "student")
     moments = [
         ("prep", lambda: any((directory / "corpus").glob("*.parquet"))),
         ("teach", lambda: any(commits.glob("*/*.json"))),
-        ("distill", lambda: places.last_checkpoint(1) >= 20),
-        ("distill", lambda: places.last_checkpoint(2) >= 30),
-        ("distill", lambda: places.last_checkpoint(3) >= 40),
+        ("distill", lambda: places.last_checkpoint(1) >= steps // 3),
+        ("distill", lambda: places.last_checkpoint(2) >= steps // 2),
+        ("distill", lambda: places.last_checkpoint(3) >= 2 * steps // 3),
     ]
     kills = 0
     committed: dict[Path, int] = {}
@@ -84,19 +100,19 @@ def test_killed_in_prep_in_teach_and_in_every_stage(inputs, undisturbed, tmp_pat
         if command != "distill":
             done = pipe(command, *options)
             assert done.returncode == 0, done.stderr
-    assert kills >= 4  # the tiny prep may end before it can be caught
+    assert kills >= 4  # a small prep may end before it can be caught
     assert committed
     assert all(path.stat().st_mtime_ns == when for path, when in committed.items())
 
     done = pipe("distill", *options)
     assert done.returncode == 0, done.stderr
     assert "from step" in done.stderr
-    assert contents(directory, *RESULTS) == contents(undisturbed, *RESULTS)
-    for number in (1, 2, 3):
-        assert losses(directory, number) == losses(undisturbed, number)
+    assert contents(directory, *RESULTS) == contents(clean, *RESULTS)
+    for number in STAGES:
+        assert losses(directory, number) == losses(clean, number)
 
 
-def test_sigterm_says_that_the_same_command_continues(inputs, undisturbed, tmp_path):
+def test_sigterm_says_that_the_same_command_continues(inputs, tmp_path):
     directory = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines", "run", "--recipe", str(inputs), "--run",
