@@ -1,5 +1,6 @@
 """Files that are either whole or absent: atomic writes, digests, JSON."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -82,6 +83,39 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     unfinished.rename(path)
     sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(directory: Path, doing: str) -> Iterator[None]:
+    """Make a directory and keep other processes out of it while the block runs.
+
+    Args:
+        directory: The directory.
+        doing: What is done there, for the one who comes second: ``"is training in"``.
+
+    Raises:
+        PipeError: Another process is there, or the directory cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise PipeError(
+            f"{directory} cannot be used ({error.strerror}); choose another --run."
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PipeError(
+            f"another process {doing} {directory}; wait until it has finished."
+        ) from None
+    except OSError:
+        pass  # a file system without locks; files are whole there as well
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

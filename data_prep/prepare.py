@@ -1,18 +1,16 @@
 """Making a corpus: from sources to shards and a manifest, the same bytes however often it stops."""
 
-import fcntl
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
-from data_prep.files import write_json
+from data_prep.files import exclusive, write_json
 from data_prep.fingerprint import explain_change
 from data_prep.manifest import (
     MANIFEST,
@@ -49,7 +47,7 @@ def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]
         PipeError: A corpus of another configuration stands there, a source cannot be read or has
             too few spans, another process is at work there, or the disk refuses a file.
     """
-    with _only_writer(directory):
+    with exclusive(directory, "is preparing"):
         standing = _standing(config, directory)
         if standing is not None:
             gone = _missing_shards(standing, directory)
@@ -82,31 +80,6 @@ def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]
             ) from None
     report(f"wrote the corpus: {_summary(manifest)}")
     return manifest
-
-
-@contextmanager
-def _only_writer(directory: Path) -> Iterator[None]:
-    """Make the directory and keep other processes from preparing it meanwhile."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise PipeError(
-            f"{directory} cannot be used for the corpus ({error.strerror}); choose another --run."
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise PipeError(
-            f"another process is preparing {directory}; wait until it has finished."
-        ) from None
-    except OSError:
-        pass  # a file system without locks; files are whole there as well
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _standing(config: CorpusConfig, directory: Path) -> CorpusManifest | None:

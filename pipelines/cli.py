@@ -51,9 +51,11 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             _stop(ctx, f"interrupted: {_CONTINUE}.", 130)
         except Exception as error:
-            if not _is_disk_full(error):
-                raise
-            _stop(ctx, f"error: the disk is full ({error}); free some space: {_CONTINUE}.", 1)
+            if _is_disk_full(error):
+                _stop(ctx, f"error: the disk is full ({error}); free some space: {_CONTINUE}.", 1)
+            if isinstance(error, OSError) and error.filename is not None:
+                _stop(ctx, f"error: {error.filename} cannot be used ({error.strerror}).", 1)
+            raise
 
 
 def _stop(ctx: click.Context, sentence: str, code: int) -> NoReturn:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
-from student.stages import Distillation, run_stage, settle
+from student.stages import Distillation, run_stage
 
 
 def distill(run: Run, number: int) -> Path:
@@ -31,6 +31,6 @@ def distill(run: Run, number: int) -> Path:
         student=recipe.student,
         losses=recipe.losses,
         stages=recipe.stages,
-        training=settle(recipe.training),
+        training=recipe.training,
     )
     return run_stage(distillation, number, say)

@@ -161,10 +161,10 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
         recipe: The recipe.
         path: Where it goes.
     """
-    text = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    content = tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True)).encode()
+    if not path.exists() or path.read_bytes() != content:
         with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -197,7 +197,7 @@ def _step(place: Any, step: str, override: str) -> Any:
 
 
 def _index(place: list[Any], step: str, override: str) -> int:
-    if not step.isdigit() or int(step) >= len(place):
+    if not (step.isascii() and step.isdigit()) or int(step) >= len(place):
         raise UsageError(
             f"--set {override!r}: {step!r} is no place in a list of {len(place)}; "
             f"expected 0 to {len(place) - 1}."

@@ -49,9 +49,15 @@ class Run:
         if not self._own_recipe.exists():
             self.keep_recipe()
 
-    def keep_recipe(self) -> None:
-        """Keep the resolved recipe in the run."""
-        save_recipe(self.recipe, self._own_recipe)
+    def keep_recipe(self, *, trained: bool = False) -> None:
+        """Keep the resolved recipe in the run.
+
+        Args:
+            trained: Whether a stage has just agreed with it. Once a stage was begun, nothing else
+                changes the run's recipe, or later commands would be refused.
+        """
+        if trained or not self.students.identity(1).exists():
+            save_recipe(self.recipe, self._own_recipe)
 
     @property
     def _own_recipe(self) -> Path:

@@ -6,7 +6,14 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from data_prep.errors import PipeError
 
@@ -68,25 +75,92 @@ def load_backbone(
         # Decoders build a causal mask unless their configuration says otherwise.
         config.is_causal = False
         config.use_cache = False
-        model = AutoModel.from_pretrained(
+        model, report = AutoModel.from_pretrained(
             directory,
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise PipeError(
-            f"{directory} holds no model that transformers can load from safetensors ({reason}); "
-            "expected config.json and model.safetensors of a text encoder."
+            f"{directory} holds no model that transformers can load from safetensors "
+            f"({first_line(error)}); expected config.json and model.safetensors of a text encoder."
         ) from None
+    # transformers would fill what is missing with random numbers; mean pooling needs no pooler.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise PipeError(
+            f"{directory} lacks {len(missing)} of the model's weights, the first is {missing[0]}; "
+            "expected all of them, so take a complete checkpoint."
+        )
     if layers is not None:
         model = keep_layers(model, layers)
     model.eval()
     require_bidirectional(model)
     return model
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """Load a backbone's tokenizer.
+
+    Args:
+        directory: A local model directory.
+
+    Returns:
+        The tokenizer, padding on the right.
+
+    Raises:
+        PipeError: The directory holds none, or a broken one, or one without a padding token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    # The tokenizers library raises bare exceptions for a broken file.
+    except Exception as error:
+        raise PipeError(
+            f"{directory} holds no tokenizer that transformers can load ({first_line(error)}); "
+            "expected tokenizer.json and tokenizer_config.json beside the weights."
+        ) from None
+    if tokenizer.pad_token_id is None:
+        raise PipeError(
+            f"the tokenizer in {directory} has no padding token; set pad_token in its "
+            "tokenizer_config.json."
+        )
+    tokenizer.padding_side = "right"
+    loaded: PreTrainedTokenizerBase = tokenizer
+    return loaded
+
+
+def require_positions(model: PreTrainedModel, max_tokens: int) -> None:
+    """Check that a backbone has a position for every token of the longest text.
+
+    Args:
+        model: The backbone.
+        max_tokens: Where texts are cut off.
+
+    Raises:
+        PipeError: It has fewer.
+    """
+    config = model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and "roberta" in config.model_type:
+        positions -= config.pad_token_id + 1  # RoBERTa counts from behind the padding's position.
+    if positions is not None and max_tokens > positions:
+        raise PipeError(
+            f"student.max_tokens is {max_tokens}, and the start has {positions} positions; lower "
+            "max_tokens or choose a start that takes longer texts."
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, for a sentence of ours.
+
+    Args:
+        error: The error.
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def keep_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:

@@ -7,10 +7,11 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerBase
 
 from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
 from teacher_cache.batching import token_batches
@@ -82,7 +83,7 @@ class Tokenization:
         return groups
 
 
-class BatchStream(IterableDataset[DistillBatch]):
+class BatchStream(IterableDataset[DistillBatch | PipeError]):
     """The batches of consecutive steps, read from the corpus and the store.
 
     The files are opened where the stream is read, so that it can move to a reader process.
@@ -115,12 +116,22 @@ class BatchStream(IterableDataset[DistillBatch]):
         self.steps = steps
         self.tokenization = tokenization
 
-    def __iter__(self) -> Iterator[DistillBatch]:
+    def __iter__(self) -> Iterator[DistillBatch | PipeError]:
         """Yield one batch a step.
+
+        A reader process yields its error as the last item, for torch would wrap it in a traceback.
 
         Raises:
             PipeError: A row of the order has no committed vector.
         """
+        try:
+            yield from self._read()
+        except PipeError as error:
+            if get_worker_info() is None:
+                raise
+            yield error
+
+    def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
         store = TeacherStore.open(self.store)
         for rows in self.order.batches(self.steps.start, self.steps.stop):
@@ -136,19 +147,34 @@ class BatchStream(IterableDataset[DistillBatch]):
                 rows=torch.from_numpy(rows[places]),
             )
 
-    def loader(self, readers: int) -> DataLoader[DistillBatch]:
+    def loader(self, readers: int) -> "BatchLoader":
         """A loader that reads ahead of the step.
 
         Args:
-            readers: Reader processes. At most one keeps the order; 0 reads in line.
+            readers: 1 for a reader process, 0 to read in line.
 
         Returns:
             A loader with its own random generator, so that iterating it moves no other.
         """
-        return DataLoader(
+        return BatchLoader(
             self,
             batch_size=None,
-            num_workers=min(readers, 1),
+            num_workers=readers,
             prefetch_factor=4 if readers else None,
             generator=torch.Generator(),
         )
+
+
+class BatchLoader(DataLoader[DistillBatch | PipeError]):
+    """A loader that raises a reader's error as the reader raised it."""
+
+    def __iter__(self) -> Iterator[DistillBatch]:  # type: ignore[override]
+        """Yield the stream's batches.
+
+        Raises:
+            PipeError: As ``BatchStream``.
+        """
+        for item in super().__iter__():
+            if isinstance(item, PipeError):
+                raise item
+            yield item

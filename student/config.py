@@ -28,6 +28,7 @@ class StudentConfig(Settings):
         prompts: Text in front of each text, by role.
         heads: Width of each head by name; ``"target"`` is the target's width.
         default_head: The head that an exported student uses.
+        license: The start's licence, stated in the model card.
     """
 
     start: str
@@ -39,6 +40,7 @@ class StudentConfig(Settings):
     prompts: Prompts = Prompts()
     heads: dict[str, int | Literal["target"]] = Field(min_length=1)
     default_head: str
+    license: str = "unknown"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -80,6 +82,8 @@ class StageConfig(Settings):
 
     Attributes:
         name: Stands in logs and on disk beside the stage's number.
+        init: How a new head begins: ``random``, or fitted to the target in closed form.
+        init_rows: Training rows that a closed form is fitted to.
         trainable: Patterns of the parts that train, such as ``text.layers[-3:]``.
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
@@ -99,6 +103,8 @@ class StageConfig(Settings):
     trainable: tuple[str, ...] = Field(min_length=1)
     heads: dict[str, tuple[LossName, ...]] = Field(min_length=1)
     target: str = TEACHERS_TARGET
+    init: Literal["random", "least_squares"] = "random"
+    init_rows: int = Field(default=8192, gt=0)
     batch_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     steps: int = Field(gt=0)
@@ -116,6 +122,9 @@ class StageConfig(Settings):
                 f"save_every is {self.save_every}; expected a multiple of log_every "
                 f"({self.log_every}), so that a resumed run logs the same lines"
             )
+        for head, losses in self.heads.items():
+            if not losses or len(set(losses)) < len(losses):
+                raise ValueError(f"head {head} has the losses {list(losses)}; expected each once")
         if self.target != TEACHERS_TARGET and self.target not in self.heads:
             raise ValueError(
                 f"target is {self.target!r}; expected {TEACHERS_TARGET!r} or a head of the stage "
@@ -134,8 +143,9 @@ class TrainingConfig(Settings):
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.
         group_tokens: Padded tokens of one length-sorted group in the forward pass.
-        readers: Processes that read and tokenise ahead of the step; 0 does it in line.
-        keep_checkpoints: How many checkpoints of a stage stay on disk.
+        readers: 1 reads and tokenises ahead of the step in a process of its own; 0 in line.
+        keep_checkpoints: How many checkpoints of a stage stay on disk; the newest may be the one
+            that a kill cuts short.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -144,5 +154,5 @@ class TrainingConfig(Settings):
     order_block_rows: int = Field(default=64, gt=0)
     order_window_blocks: int = Field(default=128, gt=0)
     group_tokens: int = Field(default=16384, gt=0)
-    readers: int = Field(default=0, ge=0)
-    keep_checkpoints: int = Field(default=2, gt=0)
+    readers: int = Field(default=0, ge=0, le=1)
+    keep_checkpoints: int = Field(default=2, ge=2)

@@ -9,12 +9,13 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.config import Settings
+from data_prep.draws import draw
 from data_prep.errors import PipeError
 from data_prep.files import atomic_directory, read_json, write_json
-from student.backbone import load_backbone
+from student.backbone import first_line, load_backbone, load_tokenizer, require_positions
 from student.config import StudentConfig
 from teacher_cache.config import Prompts
 from teacher_cache.models import model_directory
@@ -110,9 +111,11 @@ class Student(nn.Module):
             PipeError: The start is not there or cannot be loaded.
         """
         directory = model_directory(config.start, config.revision, config.sha256)
+        backbone = load_backbone(directory, layers=config.layers, dropout=config.dropout)
+        require_positions(backbone, config.max_tokens)
         return cls(
-            load_backbone(directory, layers=config.layers, dropout=config.dropout),
-            AutoTokenizer.from_pretrained(directory, local_files_only=True),
+            backbone,
+            load_tokenizer(directory),
             max_tokens=config.max_tokens,
             prompts=config.prompts,
             default_head=config.default_head,
@@ -141,7 +144,7 @@ class Student(nn.Module):
             ) from None
         student = cls(
             load_backbone(directory / _BACKBONE, dropout=record.dropout),
-            AutoTokenizer.from_pretrained(directory / _BACKBONE, local_files_only=True),
+            load_tokenizer(directory / _BACKBONE),
             max_tokens=record.max_tokens,
             prompts=record.prompts,
             default_head=record.default_head,
@@ -153,10 +156,9 @@ class Student(nn.Module):
             if record.heads:
                 student.heads.load_state_dict(load_file(directory / _HEADS))
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise PipeError(
                 f"{directory / _HEADS} does not hold the heads {', '.join(record.heads)} "
-                f"({reason}); restore it or train the stage again."
+                f"({first_line(error)}); restore it or train the stage again."
             ) from None
         return student.eval()
 
@@ -185,11 +187,11 @@ class Student(nn.Module):
         return [(name, cast(nn.Linear, head)) for name, head in self.heads.items()]
 
     def add_heads(self, widths: Mapping[str, int], seed: int) -> list[str]:
-        """Add the heads that are not there yet, initialised from their own names.
+        """Add the heads that are not there yet.
 
         Args:
             widths: Width of each wanted head.
-            seed: Decides, with the head's place, its first weights.
+            seed: Decides, with the head's name, its first weights.
 
         Returns:
             The names of the heads that are new.
@@ -198,7 +200,7 @@ class Student(nn.Module):
             PipeError: A head is there with another width.
         """
         new = []
-        for place, (name, width) in enumerate(widths.items()):
+        for name, width in widths.items():
             if name in self.heads:
                 found = dict(self.named_heads())[name].out_features
                 if found != width:
@@ -208,7 +210,7 @@ class Student(nn.Module):
                     )
                 continue
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed * 1000 + place)
+                torch.manual_seed(draw(seed, "head", name))
                 self.heads[name] = nn.Linear(self.hidden, width)
             new.append(name)
         return new

@@ -70,17 +70,29 @@ def match_parts(student: Student, patterns: Iterable[str]) -> set[str]:
     return chosen
 
 
-def train_only(student: Student, patterns: Iterable[str]) -> int:
+def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) -> int:
     """Let the chosen parts train and freeze all others.
 
     Args:
         student: The model, changed in place.
         patterns: As for ``match_parts``.
+        heads: The heads that have a loss.
 
     Returns:
         How many numbers train.
+
+    Raises:
+        PipeError: A pattern matches nothing, or no chosen part moves a head with a loss.
     """
     chosen = match_parts(student, patterns)
+    idle = {
+        name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in heads
+    }
+    if chosen == idle:
+        raise PipeError(
+            f"the stage trains {', '.join(patterns)} and has losses on {', '.join(heads)} alone, "
+            "so nothing would move; train a head that has a loss, or the text encoder."
+        )
     student.requires_grad_(False)
     trained = 0
     for name, parameter in part_names(student).items():

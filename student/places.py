@@ -1,11 +1,15 @@
 """Where a run keeps its students: the start, and every stage's checkpoints and final weights."""
 
+import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.files import sync, write_json
+
 # The name that transformers.Trainer gives a checkpoint's directory.
-_CHECKPOINT = "checkpoint-"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _COMPLETE = "complete.json"
 
 
@@ -37,11 +41,16 @@ class Places:
 
     def checkpoint(self, number: int, step: int) -> Path:
         """The checkpoint behind a step."""
-        return self.checkpoints(number) / f"{_CHECKPOINT}{step}"
+        return self.checkpoints(number) / f"checkpoint-{step}"
 
     def final(self, number: int) -> Path:
         """A finished stage's student; the student's start for number 0."""
         return self.stage(number) / "final" if number else self.root / "start"
+
+    @property
+    def start_settings(self) -> Path:
+        """The settings that the kept start was made from."""
+        return self.root / "start.json"
 
     def finished(self, number: int) -> bool:
         """Whether a stage's final student is there; looks at the disk."""
@@ -52,21 +61,42 @@ class Places:
         return max((n for n in range(1, stages + 1) if self.finished(n)), default=0)
 
     def last_checkpoint(self, number: int) -> int:
-        """The step of the newest checkpoint that was written to its end, or 0."""
-        whole = self.checkpoints(number).glob(f"{_CHECKPOINT}*/{_COMPLETE}")
-        return max((int(mark.parent.name.removeprefix(_CHECKPOINT)) for mark in whole), default=0)
+        """The step of the newest checkpoint that is whole, or 0; looks at the disk."""
+        return max((step for step, path in self._checkpoints(number) if is_whole(path)), default=0)
 
     def remove_unfinished_checkpoints(self, number: int) -> None:
         """Remove the checkpoints that an interrupted process did not write to their end."""
-        for path in self.checkpoints(number).glob(f"{_CHECKPOINT}*"):
-            if not complete_mark(path).is_file():
+        for _, path in self._checkpoints(number):
+            if not is_whole(path):
                 shutil.rmtree(path)
 
+    def _checkpoints(self, number: int) -> list[tuple[int, Path]]:
+        found = [
+            (_CHECKPOINT.fullmatch(path.name), path) for path in self.checkpoints(number).glob("*")
+        ]
+        return [(int(match[1]), path) for match, path in found if match]
 
-def complete_mark(checkpoint: Path) -> Path:
-    """The file that says that a checkpoint is whole.
+
+def mark_whole(checkpoint: Path) -> None:
+    """Say of a checkpoint that all of it is on disk; without that nobody resumes from it.
 
     Args:
-        checkpoint: The checkpoint's directory.
+        checkpoint: Its directory, completely written.
     """
-    return checkpoint / _COMPLETE
+    files = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
+    for name in files:
+        sync(checkpoint / name)
+    write_json(checkpoint / _COMPLETE, files)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end and has lost nothing since.
+
+    Args:
+        checkpoint: Its directory.
+    """
+    try:
+        files = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8"))
+        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, AttributeError):
+        return False

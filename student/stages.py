@@ -1,6 +1,5 @@
 """Running the stages of a recipe: each begins from the final weights of the one before."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +9,26 @@ import torch
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from data_prep.config import Settings
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from data_prep.files import read_json, write_json
-from data_prep.fingerprint import explain_change
+from data_prep.files import exclusive, read_json, write_json
 from student.batches import BatchStream, Tokenization
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.identity import (
+    StageIdentity,
+    TeacherShare,
+    recorded_identity,
+    require_same,
+    start_settings,
+)
+from student.least_squares import collect, fit_heads
 from student.losses import require_matching_widths
 from student.model import Student
 from student.order import TrainingOrder
 from student.parts import train_only
 from student.places import Places
 from student.trainer import DistillTrainer
-from student.watch import (
-    MetricsFile,
-    ProgressLine,
-    WholeCheckpoints,
-)
+from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
 from teacher_cache.store import TeacherStore
 
 Report = Callable[[str], None]
@@ -45,7 +46,7 @@ class Distillation:
         student: The recipe's student.
         losses: The recipe's loss weights.
         stages: The recipe's stages.
-        training: How training runs on this machine, without ``auto``.
+        training: How training runs.
     """
 
     corpus: Path
@@ -58,16 +59,20 @@ class Distillation:
     training: TrainingConfig
 
 
-def settle(training: TrainingConfig) -> TrainingConfig:
-    """Replace every ``auto`` by what is fastest on this machine.
+def settle(training: TrainingConfig, recorded: TrainingConfig | None = None) -> TrainingConfig:
+    """Replace every ``auto``: by what the stage was begun with, or by what is fastest here.
 
     Args:
         training: What the recipe says.
+        recorded: What the stage was begun with, if it was.
 
     Returns:
-        Settings without ``auto``: they stand so in what a stage was begun with.
+        Settings without ``auto``.
     """
     precision, attention = training.precision, training.attention
+    if recorded is not None:
+        precision = recorded.precision if precision == "auto" else precision
+        attention = recorded.attention if attention == "auto" else attention
     on_gpu = torch.cuda.is_available()
     if precision == "auto":
         if on_gpu:
@@ -83,34 +88,6 @@ def settle(training: TrainingConfig) -> TrainingConfig:
     return training.model_copy(update={"precision": precision, "attention": attention})
 
 
-def identity(run: Distillation, number: int, store: TeacherStore) -> dict[str, Any]:
-    """Everything that decides a stage's weights.
-
-    Args:
-        run: The distillation.
-        number: The stage, from 1.
-        store: The opened store.
-
-    Returns:
-        JSON-like settings; a checkpoint made under others is refused.
-    """
-
-    def dump(settings: Settings) -> Any:
-        return settings.model_dump(mode="json")
-
-    return {
-        "student": dump(run.student),
-        "losses": dump(run.losses),
-        "stages": [dump(stage) for stage in run.stages[:number]],
-        "training": run.training.model_dump(mode="json", exclude={"readers", "keep_checkpoints"}),
-        "teachers": {
-            name: {"weight": weight, "fingerprint": store.teachers[name].fingerprint}
-            for name, weight in run.teachers.items()
-        },
-        "corpus": store.corpus_fingerprint,
-    }
-
-
 def run_stage(run: Distillation, number: int, report: Report) -> Path:
     """Train one stage, from its last checkpoint if it was interrupted.
 
@@ -124,73 +101,81 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
 
     Raises:
         PipeError: The stage does not exist, the one before is not finished, the store lacks
-            rows, a setting changed since the stage began, or a loss is not finite.
+            rows, a setting changed since the stage began, another process trains in the same
+            run, or a loss is not finite.
     """
     if not 1 <= number <= len(run.stages):
         raise PipeError(
             f"stage {number} is not in the recipe; it has stages 1 to {len(run.stages)}."
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise PipeError(
-            f"found a launch of {os.environ['WORLD_SIZE']} processes; this version trains in one. "
-            "Start `pipe distill` without torchrun or deepspeed."
-        )
-    stage = run.stages[number - 1]
-    title = f"stage {number} ({stage.name})"
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.open(run.store, corpus)
     _require_rows(store, run.teachers)
+    with exclusive(run.places.root, "is training in"):
+        return _run_alone(run, number, corpus, store, report)
+
+
+def _run_alone(
+    run: Distillation, number: int, corpus: Corpus, store: TeacherStore, report: Report
+) -> Path:
+    stage, places = run.stages[number - 1], run.places
+    title, final = f"stage {number} ({stage.name})", places.final(number)
     target_width = sum(store.teachers[name].config.dim for name in run.teachers)
     widths = {
         head: target_width if width == "target" else width
         for head, width in run.student.heads.items()
     }
     require_matching_widths(run.stages, widths, target_width)
-
-    places = run.places
-    final = places.final(number)
-    _require_same_identity(places.identity(number), identity(run, number, store), title)
+    recorded = recorded_identity(places, number)
+    training = settle(run.training, recorded.training if recorded else None)
+    identity = _identity(run, number, training, store)
+    if recorded is not None:
+        require_same(recorded, identity, places)
     if places.finished(number):
         report(f"{title} is done: {final}")
         return final
+
     student = _initial_student(run, number, report)
-    wanted = [head for earlier in run.stages[:number] for head in earlier.heads]
-    new = student.add_heads(
-        {head: width for head, width in widths.items() if head in wanted}, run.training.seed
-    )
-    trained = train_only(student, stage.trainable)
-    student.text.set_attn_implementation(run.training.attention)
+    wanted = {head for earlier in run.stages[:number] for head in earlier.heads}
+    new = student.add_heads({h: w for h, w in widths.items() if h in wanted}, training.seed)
+    trained = train_only(student, stage.trainable, stage.heads)
+    student.text.set_attn_implementation(training.attention)
     places.remove_unfinished_checkpoints(number)
     step = places.last_checkpoint(number)
     report(
         f"{title}: {trained:,} of {sum(p.numel() for p in student.parameters()):,} parameters "
-        f"train, from {'step ' + str(step) if step else places.final(number - 1)}"
+        f"train, from {f'step {step}' if step else places.final(number - 1)}"
         f"{', new heads ' + ', '.join(new) if new else ''}"
     )
-    order = TrainingOrder(
-        first_row=corpus.held_out_rows,
-        end_row=corpus.rows,
-        batch_size=stage.batch_size,
-        seed=(run.training.seed, number),
-        block_rows=run.training.order_block_rows,
-        window_blocks=run.training.order_window_blocks,
-    )
-    batches = BatchStream(
-        run.corpus,
-        run.store,
-        run.teachers,
-        order,
-        range(step, stage.steps),
-        Tokenization(
-            student.tokenizer, student.prompts, student.max_tokens, run.training.group_tokens
-        ),
-    )
-    trainer = _trainer(run, number, student, batches)
+
+    def stream(steps: range) -> BatchStream:
+        order = TrainingOrder(
+            first_row=corpus.held_out_rows,
+            end_row=corpus.rows,
+            batch_size=stage.batch_size,
+            seed=(training.seed, number),
+            block_rows=training.order_block_rows,
+            window_blocks=training.order_window_blocks,
+        )
+        tokenization = Tokenization(
+            student.tokenizer, student.prompts, student.max_tokens, training.group_tokens
+        )
+        return BatchStream(run.corpus, run.store, run.teachers, order, steps, tokenization)
+
+    if stage.init == "least_squares" and new and not step:
+        fitted = stream(range(max(1, stage.init_rows // stage.batch_size)))
+        moments = collect(student.eval(), fitted)
+        fit_heads(student, new, moments)
+        report(f"{title}: {', '.join(new)} fitted in closed form to {moments.rows:,} rows")
+
+    trainer = _trainer(stage, training, number, student, stream(range(step, stage.steps)), run)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(WholeCheckpoints(places, number))
     trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=step))
     trainer.add_callback(ProgressLine(title, stage.batch_size, report))
+    # Written last: what could be refused has been, so a mended recipe finds no wrong record.
+    write_json(places.identity(number), identity.model_dump(mode="json"))
     resume = str(places.checkpoint(number, step)) if step else None
     trainer.train(resume_from_checkpoint=resume)
     student.save(final)
@@ -198,12 +183,32 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
     return final
 
 
+def _identity(
+    run: Distillation, number: int, training: TrainingConfig, store: TeacherStore
+) -> StageIdentity:
+    return StageIdentity(
+        student=run.student,
+        losses=run.losses,
+        stages=tuple(run.stages[:number]),
+        training=training,
+        teachers=tuple(
+            TeacherShare(name=name, weight=weight, fingerprint=store.teachers[name].fingerprint)
+            for name, weight in run.teachers.items()
+        ),
+        corpus=store.corpus_fingerprint,
+    )
+
+
 def _trainer(
-    run: Distillation, number: int, student: Student, batches: BatchStream
+    stage: StageConfig,
+    training: TrainingConfig,
+    number: int,
+    student: Student,
+    batches: BatchStream,
+    run: Distillation,
 ) -> DistillTrainer:
-    stage = run.stages[number - 1]
     schedules = {"constant": "constant_with_warmup"}
-    set_seed(run.training.seed + number)
+    set_seed(training.seed + number)
     arguments = TrainingArguments(
         output_dir=str(run.places.checkpoints(number)),
         per_device_train_batch_size=stage.batch_size,
@@ -215,11 +220,11 @@ def _trainer(
         max_grad_norm=stage.max_grad_norm,
         logging_steps=stage.log_every,
         save_steps=stage.save_every,
-        save_total_limit=run.training.keep_checkpoints,
+        save_total_limit=training.keep_checkpoints,
         logging_nan_inf_filter=False,
-        bf16=run.training.precision == "bf16",
+        bf16=training.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
-        seed=run.training.seed + number,
+        seed=training.seed + number,
         # The stream itself begins at the step to resume from.
         ignore_data_skip=True,
         remove_unused_columns=False,
@@ -233,25 +238,34 @@ def _trainer(
         student,
         arguments,
         batches=batches,
-        readers=run.training.readers,
+        readers=training.readers,
         stage=stage,
         losses=run.losses,
     )
 
 
 def _initial_student(run: Distillation, number: int, report: Report) -> Student:
-    if number > 1:
-        if not run.places.finished(number - 1):
-            raise PipeError(
-                f"stage {number} begins from the final weights of stage {number - 1}, which are "
-                f"not in {run.places.final(number - 1)}; run "
-                f"`pipe distill --stage {number - 1}` first."
-            )
-    elif not run.places.finished(0):
-        # Kept in the run, so that evaluating later and elsewhere needs no other model.
-        Student.from_start(run.student).save(run.places.final(0))
-        report(f"the student's start is kept in {run.places.final(0)}")
-    return Student.load(run.places.final(number - 1)).train()
+    places = run.places
+    if number == 1:
+        _keep_start(run, report)
+    elif not places.finished(number - 1):
+        raise PipeError(
+            f"stage {number} begins from the final weights of stage {number - 1}, which are "
+            f"not in {places.final(number - 1)}; run "
+            f"`pipe distill --stage {number - 1}` first."
+        )
+    return Student.load(places.final(number - 1)).train()
+
+
+def _keep_start(run: Distillation, report: Report) -> None:
+    """Keep the start in the run, so that training and evaluating elsewhere need no other model."""
+    places, settings = run.places, start_settings(run.student)
+    known = places.start_settings.exists() and read_json(places.start_settings) == settings
+    if not (known and places.finished(0)):
+        # Stage 1 was not begun from another start: its identity would have been refused.
+        Student.from_start(run.student).save(places.final(0))
+        write_json(places.start_settings, settings)
+        report(f"the student's start is kept in {places.final(0)}")
 
 
 def _require_rows(store: TeacherStore, teachers: dict[str, float]) -> None:
@@ -267,15 +281,3 @@ def _require_rows(store: TeacherStore, teachers: dict[str, float]) -> None:
                 f"the store lacks {len(missing)} shards of teacher {name} (the first is shard "
                 f"{missing[0]}); run `pipe teach --teacher {name}` to the end first."
             )
-
-
-def _require_same_identity(path: Path, wanted: dict[str, Any], title: str) -> None:
-    if path.exists():
-        change = explain_change(read_json(path), wanted)
-        if change:
-            raise PipeError(
-                f"{title} was begun with other settings: {change}. Set them back, use another "
-                f"--run, or remove {path.parent} and the stages after it to train anew."
-            )
-    else:
-        write_json(path, wanted)

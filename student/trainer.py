@@ -4,11 +4,10 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from data_prep.errors import PipeError
-from student.batches import BatchStream, DistillBatch
+from student.batches import BatchLoader, BatchStream, DistillBatch
 from student.config import LossConfig, StageConfig
 from student.losses import distillation_loss
 
@@ -41,7 +40,7 @@ class DistillTrainer(Trainer):
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
         self._steps = 0
 
-    def get_train_dataloader(self) -> DataLoader[DistillBatch]:
+    def get_train_dataloader(self) -> BatchLoader:
         """The stage's own stream, which already begins at the right step."""
         return self.batches.loader(self.readers)
 

@@ -15,8 +15,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from data_prep.files import write_json
-from student.places import Places, complete_mark
+from data_prep.files import atomic_write
+from student.places import Places, mark_whole
 
 
 class WholeCheckpoints(TrainerCallback):
@@ -37,8 +37,7 @@ class WholeCheckpoints(TrainerCallback):
     ) -> None:
         """Write the mark."""
         if state.is_world_process_zero:
-            checkpoint = self.places.checkpoint(self.number, state.global_step)
-            write_json(complete_mark(checkpoint), {"step": state.global_step})
+            mark_whole(self.places.checkpoint(self.number, state.global_step))
 
 
 class MetricsFile(TrainerCallback):
@@ -52,11 +51,10 @@ class MetricsFile(TrainerCallback):
             resumed_at: Lines of later steps belong to an interrupted run and are dropped.
         """
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        # A kill can leave half a line at the end.
-        whole = [line for line in lines if line.endswith("}")]
-        kept = [line for line in whole if json.loads(line)["step"] <= resumed_at]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if 0 < _step_of(line) <= resumed_at]
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_log(
         self,
@@ -70,6 +68,14 @@ class MetricsFile(TrainerCallback):
         if logs and "loss" in logs and state.is_world_process_zero:
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def _step_of(line: str) -> int:
+    """The step of a line of metrics; 0 for half a line, as a kill can leave one."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 class ProgressLine(TrainerCallback):

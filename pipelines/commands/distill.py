@@ -28,4 +28,4 @@ def command(run: Run, stages: tuple[int, ...]) -> None:
     run.begin()
     for number in stages or range(1, len(run.recipe.stages) + 1):
         distill(run, number)
-    run.keep_recipe()
+    run.keep_recipe(trained=True)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import click
 
+from data_prep.errors import UsageError
 from pipelines.run import Run
 
 _Command = Callable[..., Any]
@@ -50,6 +52,12 @@ def run_options(command: _Command) -> _Command:
     def opened(
         directory: Path, recipe: str | None, overrides: tuple[str, ...], **others: Any
     ) -> Any:
+        ranks = os.environ.get("WORLD_SIZE", "")
+        if ranks.isdigit() and int(ranks) > 1:
+            raise UsageError(
+                f"found a launch of {ranks} processes; this version works in one. Start `pipe` "
+                "without torchrun or deepspeed."
+            )
         return command(Run.open(directory, recipe, overrides), **others)
 
     return opened

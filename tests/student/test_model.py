@@ -115,7 +115,7 @@ def test_groups_give_the_same_vectors_as_one_batch(tmp_path):
     torch.testing.assert_close(grouped, encode(student, TEXTS), rtol=1e-4, atol=1e-5)
 
 
-def test_new_heads_depend_on_the_seed_and_their_place_alone(tmp_path):
+def test_new_heads_depend_on_the_seed_and_their_name_alone(tmp_path):
     first, second = tiny(tmp_path / "1"), tiny(tmp_path / "2")
     assert torch.equal(first.heads["fc2"].weight, second.heads["fc2"].weight)
     late = Student.from_start(StudentConfig(
@@ -123,7 +123,7 @@ def test_new_heads_depend_on_the_seed_and_their_place_alone(tmp_path):
         heads={"fc1": 12, "fc2": 6}, default_head="fc1",
     ))  # fmt: skip
     late.add_heads({"fc1": 12}, seed=0)
-    assert late.add_heads({"fc1": 12, "fc2": 6}, seed=0) == ["fc2"]
+    assert late.add_heads({"fc2": 6, "fc1": 12}, seed=0) == ["fc2"]
     assert torch.equal(late.heads["fc2"].weight, first.heads["fc2"].weight)
     with pytest.raises(PipeError, match=r"12 wide.*13"):
         late.add_heads({"fc1": 13}, seed=0)
@@ -152,7 +152,7 @@ def test_a_pattern_that_matches_nothing_is_quoted(tmp_path, pattern):
 
 def test_only_the_chosen_parts_train(tmp_path):
     student = tiny(tmp_path)
-    count = train_only(student, ["heads.fc1"])
+    count = train_only(student, ["heads.fc1"], ["fc1"])
     assert count == 32 * 12 + 12
     assert {n for n, p in student.named_parameters() if p.requires_grad} == {
         "heads.fc1.weight",
