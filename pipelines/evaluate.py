@@ -10,12 +10,11 @@ from torch.nn import functional as F
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from data_prep.files import read_json, write_json
-from data_prep.fingerprint import digest
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
+from pipelines.results import Results, recipe_sets, subject
 from pipelines.run import Run
-from student.encode import StudentEncoder
+from student.encode import StudentEncoder, parameters_in_use
 from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.sets import find_sets, read_set
@@ -94,7 +93,7 @@ class Contender:
     timed: bool = True
 
 
-def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Comparison:
+def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Results:
     """Compare the student of a stage with the teachers and with the start.
 
     Args:
@@ -115,7 +114,9 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Co
         raise PipeError(
             f"stage {number} is not finished; run `pipe distill --stage {number}` first."
         )
-    where = sets or (Path(run.recipe.evaluation.sets) if run.recipe.evaluation.sets else None)
+    where = sets or recipe_sets(run)
+    # Before the files are read: what changes while they are read is measured anew.
+    of = subject(run, number, where)
     found = find_sets(where) if where else ()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
@@ -123,86 +124,75 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Co
 
     teachers = [_teacher(config) for config in run.recipe.teachers]
     start = Contender(
-        START, start_model.hidden, _parameters(start_model), StudentEncoder(start_model)
+        START, start_model.hidden, parameters_in_use(start_model), StudentEncoder(start_model)
     )
-    students = _students(pooled, run.recipe.student.default_head)
-    contenders = [*teachers, start, *students]
+    # From here on a contender is known by its place: names may meet.
+    contenders = [*teachers, start, *_students(pooled)]
 
     held_out = _held_out(run, contenders)
     pooled.forget()
-    tasks: dict[str, dict[str, float]] = {contender.name: {} for contender in contenders}
+    tasks: list[dict[str, float]] = [{} for _ in contenders]
     for files in found:
         data = read_set(files)
-        for contender in contenders:
-            if contender.embed is not None:
-                tasks[contender.name][files.name] = score(contender.embed, data)
+        for contender, scored in zip(contenders, tasks, strict=True):
+            if contender.embed is None:
+                continue
+            try:
+                scored[files.name] = score(contender.embed, data)
+            except PipeError as error:  # a static model, say, on a set with an empty text
+                say(f"{contender.name} is not measured on {files.name}: {error}")
         pooled.forget()
         say(f"measured on {files.name}")
     speeds = _speeds(run, contenders, pooled)
 
-    def scores(contender: Contender) -> Scores:
-        return Scores(
+    scores = [
+        Scores(
             model=contender.name,
-            tasks=tasks[contender.name],
+            tasks=tasks[place],
             dim=contender.dim,
             parameters=contender.parameters,
-            texts_per_s=speeds.get(contender.name),
-            held_out=held_out.get(contender.name),
+            texts_per_s=speeds[place],
+            held_out=held_out[place],
         )
-
+        for place, contender in enumerate(contenders)
+    ]
     comparison = Comparison(
-        teachers=tuple(scores(teacher) for teacher in teachers),
-        start=scores(start),
-        students=tuple(scores(student) for student in students),
+        teachers=tuple(scores[: len(teachers)]),
+        start=scores[len(teachers)],
+        students=tuple(scores[len(teachers) + 1 :]),
     )
-    results = {"of": _subject(run, number, where), "table": render(comparison)}
-    write_json(run.results, {**results, **as_dict(comparison)})
-    return comparison
-
-
-def kept_table(run: Run) -> str | None:
-    """The last evaluation's table, if it is of the last stage as it is now.
-
-    Args:
-        run: The run.
-
-    Returns:
-        The table, or None.
-    """
-    if not run.results.exists():
-        return None
-    results = read_json(run.results)
-    sets = run.recipe.evaluation.sets
-    subject = _subject(run, len(run.recipe.stages), Path(sets) if sets else None)
-    return str(results["table"]) if results.get("of") == subject else None
-
-
-def _subject(run: Run, number: int, sets: Path | None) -> str:
-    """A digest of what an evaluation is of: the stage as it was trained, and the measures."""
-    trained = read_json(run.students.identity(number))
-    evaluation = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
-    return digest([number, trained, evaluation, str(sets)])
+    loaded = {
+        config.name: contender.embed is not None
+        for config, contender in zip(run.recipe.teachers, teachers, strict=True)
+    }
+    results = Results(of, render(comparison), loaded, as_dict(comparison))
+    results.write(run.results)
+    return results
 
 
 def _teacher(config: TeacherConfig) -> Contender:
     """A teacher; where it cannot be loaded, as on a trainer's machine, its vectors still count."""
+    name = f"teacher {config.name}" if config.name == START else config.name
+    if not torch.cuda.is_available():
+        # As the start and the student are: speeds compare like with like.
+        config = config.model_copy(update={"dtype": "float32"})
     try:
         encoder = load_encoder(config)
     except PipeError as error:
         say(f"teacher {config.name} is compared through the store alone: {error}")
-        return Contender(config.name, config.dim, None, None)
-    return Contender(config.name, config.dim, encoder.parameters, encoder.encode)
+        return Contender(name, config.dim, None, None)
+    return Contender(name, config.dim, encoder.parameters, encoder.encode)
 
 
-def _students(pooled: PooledOnce, default_head: str) -> list[Contender]:
+def _students(pooled: PooledOnce) -> list[Contender]:
     """Every head of a student, the default first."""
     student = pooled.encoder.student
-    heads = sorted(student.named_heads(), key=lambda head: head[0] != default_head)
+    heads = sorted(student.named_heads(), key=lambda head: head[0] != student.default_head)
     return [
         Contender(
             f"student {name}",
             layer.out_features,
-            _parameters(student, name),
+            parameters_in_use(student, name),
             pooled.head(name),
             timed=place == 0,
         )
@@ -210,13 +200,17 @@ def _students(pooled: PooledOnce, default_head: str) -> list[Contender]:
     ]
 
 
-def _held_out(run: Run, contenders: Sequence[Contender]) -> dict[str, HeadAgreement]:
-    """Agreement with the target on held-out rows; the teachers' vectors come from the store."""
+def _held_out(run: Run, contenders: Sequence[Contender]) -> list[HeadAgreement | None]:
+    """Each contender's agreement with the target on held-out rows.
+
+    The first contenders are the recipe's teachers, whose vectors come from the store; the start
+    follows them.
+    """
     corpus = Corpus.open(run.corpus)
     count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
     if count < 3:
         say("the corpus holds out fewer than 3 rows, so agreement with the target is not measured")
-        return {}
+        return [None] * len(contenders)
     rows = np.arange(count)
     texts, roles = corpus.take(rows)
     store = TeacherStore.open(run.store, corpus)
@@ -224,20 +218,25 @@ def _held_out(run: Run, contenders: Sequence[Contender]) -> dict[str, HeadAgreem
     weights = [teacher.weight for teacher in run.recipe.teachers]
     target_BT = store.read(rows, teachers=names, weights=weights)
     vectors = {
-        contender.name: contender.embed(texts, roles)
-        for contender in contenders
-        if contender.embed is not None and contender.name not in names
+        str(place): store.read_teacher(name, rows).astype(np.float32)
+        for place, name in enumerate(names)
     }
-    vectors |= {name: store.read_teacher(name, rows).astype(np.float32) for name in names}
-    agreement = {head.head: head for head in held_out_agreement(target_BT, vectors).heads}
+    for place, contender in enumerate(contenders[len(names) :], start=len(names)):
+        if contender.embed is not None:
+            vectors[str(place)] = contender.embed(texts, roles)
+    measured = {int(head.head): head for head in held_out_agreement(target_BT, vectors).heads}
     # The start's space is not the target's, whatever its width: a cosine would mean nothing.
-    agreement[START] = replace(agreement[START], cosine=None)
-    return agreement
+    measured[len(names)] = replace(measured[len(names)], cosine=None)
+    return [
+        replace(measured[place], head=contender.name) if place in measured else None
+        for place, contender in enumerate(contenders)
+    ]
 
 
-def _speeds(run: Run, contenders: Sequence[Contender], pooled: PooledOnce) -> dict[str, float]:
+def _speeds(run: Run, contenders: Sequence[Contender], pooled: PooledOnce) -> list[float | None]:
+    """Each contender's texts per second on held-out rows; on the first rows if none is held out."""
     corpus = Corpus.open(run.corpus)
-    rows = np.arange(min(corpus.rows, run.recipe.evaluation.speed_texts))
+    rows = np.arange(min(corpus.held_out_rows or corpus.rows, run.recipe.evaluation.speed_texts))
     texts, roles = corpus.take(rows)
 
     def unkept(embed: Embed) -> Embed:
@@ -248,14 +247,9 @@ def _speeds(run: Run, contenders: Sequence[Contender], pooled: PooledOnce) -> di
         return anew
 
     timed = {
-        contender.name: unkept(contender.embed)
-        for contender in contenders
+        str(place): unkept(contender.embed)
+        for place, contender in enumerate(contenders)
         if contender.timed and contender.embed is not None
     }
-    return texts_per_second(timed, texts, roles)
-
-
-def _parameters(student: Student, head: str | None = None) -> int:
-    """Parameters that take part in a vector: the backbone and one head."""
-    parts = [student.text] if head is None else [student.text, student.heads[head]]
-    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+    rates = texts_per_second(timed, texts, roles)
+    return [rates.get(str(place)) for place in range(len(contenders))]

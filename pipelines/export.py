@@ -1,72 +1,128 @@
 """Exporting a run's student with a model card written from the run."""
 
-import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
+from pipelines.results import Results
 from pipelines.run import Run
-from student.card import CardFacts, CardHead, CardSource, CardStage, CardTeacher, model_card
+from student.card import (
+    CardFacts,
+    CardHead,
+    CardSource,
+    CardStage,
+    CardTeacher,
+    model_card,
+    public_name,
+)
+from student.encode import parameters_in_use
 from student.export import dense_directory, export
+from student.export_record import ExportRecord, weights_digest
+from student.identity import StageIdentity, TeacherShare, recorded_identity
 from student.model import Student
+from teacher_cache.manifest import TeacherEntry
+from teacher_cache.store import TeacherStore
 
 
-def export_student(run: Run, directory: Path | None = None, head: str | None = None) -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        directory: Where it is.
+        stage: The stage whose student it is.
+        head: The head in use.
+    """
+
+    directory: Path
+    stage: int
+    head: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {"export": str(self.directory), "stage": self.stage, "head": self.head}
+
+
+def export_student(run: Run, directory: Path | None = None, head: str | None = None) -> Exported:
     """Write the last finished stage's student as a sentence-transformers directory.
 
     Args:
         run: The run.
         directory: Where it goes; None puts it into the run.
-        head: The head it uses; None takes the recipe's default.
+        head: The head it uses; None takes the default that the student was trained with, or its
+            first head where it has no such head yet.
 
     Returns:
-        The exported directory.
+        What was exported.
 
     Raises:
-        PipeError: No stage is finished, the head does not exist, or the directory holds
-            something else.
+        PipeError: No stage is finished, the head does not exist, the stage's record is broken, or
+            the directory holds something else.
     """
     quiet_libraries()
-    number = run.students.last_finished(len(run.recipe.stages))
+    places = run.students
+    number = places.last_finished(len(run.recipe.stages))
     if not number:
         raise PipeError("no stage is finished; run `pipe distill --stage 1` first.")
     if number < len(run.recipe.stages):
         say(f"stage {number} is the last that is finished; exporting its student")
-    student = Student.load(run.students.final(number))
+    recorded = recorded_identity(places, number)
+    if recorded is None:
+        raise PipeError(f"{places.identity(number)} is missing; run `pipe distill` again.")
+    student = Student.load(places.final(number))
+    record = ExportRecord(
+        version=version("jasper-distill"),
+        recipe=run.recipe.name,
+        stage=number,
+        weights=weights_digest(places.final(number)),
+        head=_head(student, head, number),
+    )
     target = directory or run.export
-    export(student, target, card=model_card(_facts(run, student, number, head)), head=head)
-    return target
+    card = model_card(_facts(run, student, recorded, record))
+    export(student, target, card=card, record=record)
+    return Exported(target, number, record.head)
 
 
-def _facts(run: Run, student: Student, number: int, head: str | None) -> CardFacts:
-    recipe = run.recipe
-    default = head or student.default_head
-    manifest = Corpus.open(run.corpus).manifest
-    # A path says nothing outside this machine; a hub name and a package's name do.
-    start = recipe.student.start
-    on_hub = ":" not in start and not Path(start).exists()
-    start = start if on_hub or ":" in start else Path(start).name
-    kept = recipe.student.layers
-    base = start if kept is None else f"layers {', '.join(map(str, kept))} of {start}"
-    parameters = sum(p.numel() for p in student.text.parameters())
-    if default in student.heads:
-        parameters += sum(p.numel() for p in student.heads[default].parameters())
-    results = ""
-    if run.results.exists():
-        results = str(json.loads(run.results.read_text())["table"])
+def _head(student: Student, wanted: str | None, number: int) -> str:
+    """The head to export: the one asked for, else the default, else the first."""
+    heads = list(student.heads)
+    if not heads:
+        raise PipeError(f"the student of stage {number} has no head to export; train one first.")
+    if wanted is None and student.default_head not in heads:
+        say(
+            f"the student of stage {number} has no head {student.default_head!r} yet; exporting "
+            f"its head {heads[0]!r}"
+        )
+        return heads[0]
+    chosen = wanted or student.default_head
+    if chosen not in heads:
+        raise PipeError(
+            f"the student of stage {number} has no head {chosen!r}; its heads are "
+            f"{', '.join(heads)}, so choose one of them with --head."
+        )
+    return chosen
+
+
+def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRecord) -> CardFacts:
+    """The card's facts: of what the stage was trained under, whatever the recipe says now."""
+    start, on_hub = public_name(recorded.student.start)
+    kept = recorded.student.layers
     return CardFacts(
-        name=f"{recipe.name}-student",
-        base_model=base,
+        name=f"{record.recipe}-student",
+        base_model=start if kept is None else f"layers {', '.join(map(str, kept))} of {start}",
         base_model_on_hub=on_hub and kept is None,
-        license="apache-2.0",
-        parameters=parameters,
+        base_license=recorded.student.license,
+        parameters=parameters_in_use(student, record.head),
         max_tokens=student.max_tokens,
         question_prompt=student.prompts.question,
         passage_prompt=student.prompts.passage,
-        default_head=default,
+        default_head=record.head,
         heads=tuple(
             CardHead(name, layer.out_features, dense_directory(student, name))
             for name, layer in student.named_heads()
@@ -80,14 +136,48 @@ def _facts(run: Run, student: Student, number: int, head: str | None) -> CardFac
                 batch_size=stage.batch_size,
                 learning_rate=stage.learning_rate,
             )
-            for stage in recipe.stages[:number]
+            for stage in recorded.stages
         ),
-        sources=tuple(
-            CardSource(source.name, source.spans, source.license) for source in manifest.sources
-        ),
-        teachers=tuple(
-            CardTeacher(t.name, t.model, t.dim, t.weight, t.license) for t in recipe.teachers
-        ),
-        results=results,
-        made_with=f"jasper-distill {version('jasper-distill')}",
+        sources=_sources(run, recorded.corpus),
+        teachers=tuple(_teachers(run, recorded.teachers)),
+        results=_results(run, record.weights),
+        made_with=f"jasper-distill {record.version}",
     )
+
+
+def _sources(run: Run, fingerprint: str) -> tuple[CardSource, ...]:
+    """The corpus's sources, if the run still holds the corpus that the stage was trained on."""
+    manifest = Corpus.open(run.corpus).manifest
+    if manifest.fingerprint != fingerprint:
+        say("the run's corpus is not the one that the student was trained on; the card omits it")
+        return ()
+    return tuple(CardSource(s.name, s.spans, s.license) for s in manifest.sources)
+
+
+def _teachers(run: Run, shares: tuple[TeacherShare, ...]) -> Iterator[CardTeacher]:
+    """The teachers trained with; the store, and else the recipe, says more about each."""
+    known = [TeacherEntry.of(teacher) for teacher in run.recipe.teachers]
+    if (run.store / "manifest.json").exists():
+        store = TeacherStore.open(run.store, check_commits=False)
+        known = [*store.teachers.values(), *known]
+    for share in shares:
+        configs = [entry.config for entry in known if entry.fingerprint == share.fingerprint]
+        stated = [config.license for config in configs if config.license.lower() != "unknown"]
+        yield CardTeacher(
+            name=share.name,
+            model=public_name(configs[0].model)[0] if configs else share.name,
+            dim=configs[0].dim if configs else None,
+            weight=share.weight,
+            license=stated[0] if stated else None,
+        )
+
+
+def _results(run: Run, weights: str) -> str:
+    """The last evaluation's table, if it is of these weights."""
+    results = Results.read(run.results)
+    if results is None:
+        return ""
+    if results.of.weights != weights:
+        say("the last evaluation is of other weights; the card omits it (run `pipe eval` first)")
+        return ""
+    return results.table

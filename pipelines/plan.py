@@ -1,17 +1,21 @@
-"""What a run would do and what it costs, from arithmetic alone."""
+"""What a run would do, what of it is done, and what the rest costs; from arithmetic alone."""
 
+import statistics
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from data_prep.corpus import Corpus
-from pipelines.recipe import Recipe
-from pipelines.report import size
+from pipelines.report import duration, size
 from pipelines.run import Run
+from student.config import StageConfig
+from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
+from teacher_cache.store import TeacherStore
 
-_CHARACTERS_PER_TOKEN = 4  # English prose under the usual subword vocabularies
 _BYTES_PER_NUMBER = 2  # float16
+_TIMED_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class TeacherPlan:
         tokens: Tokens to encode, at most; None while the number of rows is unknown.
         bytes: Bytes of its vectors; None while the number of rows is unknown.
         license: Its licence.
+        shards_done: Committed shards.
+        shards_left: Shards still to encode; None while the number of rows is unknown.
+        bytes_left: Bytes still to write, likewise.
+        seconds_left: Time left at the pace of its latest commits; None if that tells nothing.
     """
 
     name: str
@@ -31,6 +39,26 @@ class TeacherPlan:
     tokens: int | None
     bytes: int | None
     license: str
+    shards_done: int
+    shards_left: int | None
+    bytes_left: int | None
+    seconds_left: float | None
+
+    def as_line(self) -> str:
+        """The teacher's line for people."""
+        parts = [f"{self.dim}-d"]
+        if self.tokens is not None and self.bytes is not None:
+            parts += [f"at most {self.tokens:,} tokens to encode", size(self.bytes)]
+        parts.append(f"licence {self.license}")
+        if self.shards_left == 0:
+            parts.append("done")
+        elif self.shards_left is not None and self.bytes_left is not None:
+            shards = self.shards_done + self.shards_left
+            parts.append(f"{self.shards_done:,} of {shards:,} shards done")
+            parts.append(f"{size(self.bytes_left)} left to write")
+        if self.seconds_left is not None:
+            parts.append(f"about {duration(self.seconds_left)} left")
+        return f"teacher  {self.name}: {', '.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +73,8 @@ class StagePlan:
         epochs: Passes over the corpus; None while the number of rows is unknown.
         trainable: What trains.
         heads: Losses by head.
+        steps_done: Steps that need not be done again: all, or those behind the last checkpoint.
+        finished: Whether its final student stands.
     """
 
     number: int
@@ -54,6 +84,19 @@ class StagePlan:
     epochs: float | None
     trainable: tuple[str, ...]
     heads: dict[str, tuple[str, ...]]
+    steps_done: int
+    finished: bool
+
+    def as_lines(self) -> str:
+        """The stage's lines for people."""
+        epochs = f" ({self.epochs:.2f} epochs)" if self.epochs is not None else ""
+        losses = "; ".join(f"{head}: {', '.join(names)}" for head, names in self.heads.items())
+        done = f", {self.steps_done:,} steps done" if self.steps_done else ""
+        return (
+            f"stage {self.number}  {self.name}: {self.steps:,} steps, {self.texts:,} texts{epochs}"
+            f"{', done' if self.finished else done}\n"
+            f"         trains {', '.join(self.trainable)}\n         losses {losses}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +110,7 @@ class Plan:
         shards: Shards of each teacher.
         target_width: T.
         store_bytes: Bytes of the store.
+        store_bytes_left: Bytes of it that are still to be written.
         teachers: Each teacher's share.
         stages: Each stage's share.
     """
@@ -77,6 +121,7 @@ class Plan:
     shards: int | None
     target_width: int
     store_bytes: int | None
+    store_bytes_left: int | None
     teachers: tuple[TeacherPlan, ...]
     stages: tuple[StagePlan, ...]
 
@@ -87,35 +132,25 @@ class Plan:
     def as_text(self) -> str:
         """The plan for people."""
         known = f"{self.rows:,}" if self.rows else "as many as the sources give"
-        lines = [
-            f"recipe   {self.recipe}",
-            f"corpus   {known} rows{'' if self.rows_are_exact or not self.rows else ' wanted'}"
-            + (f" in {self.shards:,} shards" if self.shards else ""),
-            f"target   {self.target_width} numbers a row"
-            + (f", {size(self.store_bytes)} of store" if self.store_bytes else ""),
-        ]
-        for teacher in self.teachers:
-            cost = (
-                f", at most {teacher.tokens:,} tokens to encode, {size(teacher.bytes)}"
-                if teacher.tokens is not None and teacher.bytes is not None
-                else ""
-            )
-            lines.append(
-                f"teacher  {teacher.name}: {teacher.dim}-d{cost}, licence {teacher.license}"
-            )
-        for stage in self.stages:
-            epochs = f" ({stage.epochs:.2f} epochs)" if stage.epochs is not None else ""
-            losses = "; ".join(f"{head}: {', '.join(names)}" for head, names in stage.heads.items())
-            lines.append(
-                f"stage {stage.number}  {stage.name}: {stage.steps:,} steps, "
-                f"{stage.texts:,} texts{epochs}\n"
-                f"         trains {', '.join(stage.trainable)}\n         losses {losses}"
-            )
-        return "\n".join(lines)
+        store = ""
+        if self.store_bytes is not None and self.store_bytes_left is not None:
+            store = f", {size(self.store_bytes)} of store, {size(self.store_bytes_left)} to write"
+        return "\n".join(
+            [
+                f"recipe   {self.recipe}",
+                f"corpus   {known} rows"
+                + (" wanted" if self.rows and not self.rows_are_exact else "")
+                + (f" in {self.shards:,} shards" if self.shards else "")
+                + (", done" if self.rows_are_exact else ""),
+                f"target   {self.target_width} numbers a row{store}",
+                *(teacher.as_line() for teacher in self.teachers),
+                *(stage.as_lines() for stage in self.stages),
+            ]
+        )
 
 
 def plan(run: Run) -> Plan:
-    """Work out what a run would do; nothing is loaded, downloaded or written.
+    """Work out what a run would do and what is left; nothing is loaded, downloaded or written.
 
     Args:
         run: The run, which need not exist yet.
@@ -124,56 +159,79 @@ def plan(run: Run) -> Plan:
         Rows, tokens, bytes and steps; exact once the corpus stands.
 
     Raises:
-        PipeError: The corpus is there but broken.
+        PipeError: The corpus or the store is there but broken.
     """
     recipe = run.recipe
-    rows, characters = _corpus_size(recipe, run.corpus)
     exact = (run.corpus / "manifest.json").exists()
-    shards = ShardLayout(rows, recipe.corpus.rows_per_shard).num_shards if rows else None
-
-    def tokens(limit: int) -> int | None:
-        if rows is None:
-            return None
-        bound = rows * limit
-        return min(bound, characters // _CHARACTERS_PER_TOKEN) if characters else bound
-
-    teachers = tuple(
-        TeacherPlan(
-            name=teacher.name,
-            dim=teacher.dim,
-            tokens=tokens(teacher.max_tokens),
-            bytes=rows * teacher.dim * _BYTES_PER_NUMBER if rows else None,
-            license=teacher.license,
-        )
-        for teacher in recipe.teachers
-    )
-    stages = tuple(
-        StagePlan(
-            number=number,
-            name=stage.name,
-            steps=stage.steps,
-            texts=stage.steps * stage.batch_size,
-            epochs=stage.steps * stage.batch_size / rows if rows else None,
-            trainable=stage.trainable,
-            heads={head: tuple(names) for head, names in stage.heads.items()},
-        )
-        for number, stage in enumerate(recipe.stages, start=1)
-    )
+    rows = Corpus.open(run.corpus).rows if exact else recipe.corpus.texts
+    layout = ShardLayout(rows, recipe.corpus.rows_per_shard) if rows else None
+    stands = exact and (run.store / "manifest.json").exists()
+    store = TeacherStore.open(run.store, check_commits=False) if stands else None
+    teachers = tuple(_teacher(teacher, layout, store) for teacher in recipe.teachers)
     return Plan(
         recipe=recipe.name,
         rows=rows,
         rows_are_exact=exact,
-        shards=shards,
+        shards=layout.num_shards if layout else None,
         target_width=recipe.target_width,
         store_bytes=rows * recipe.target_width * _BYTES_PER_NUMBER if rows else None,
+        store_bytes_left=sum(teacher.bytes_left or 0 for teacher in teachers) if rows else None,
         teachers=teachers,
-        stages=stages,
+        stages=tuple(
+            _stage(run, number, stage, rows) for number, stage in enumerate(recipe.stages, start=1)
+        ),
     )
 
 
-def _corpus_size(recipe: Recipe, corpus: Path) -> tuple[int | None, int | None]:
-    """Rows and characters: the corpus's own once it stands, else what the recipe asks for."""
-    if (corpus / "manifest.json").exists():
-        manifest = Corpus.open(corpus).manifest
-        return manifest.rows, None
-    return recipe.corpus.texts, None
+def _teacher(
+    teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
+) -> TeacherPlan:
+    known = store is not None and teacher.name in store.teachers
+    done = store.committed(teacher.name) if store and known else frozenset()
+    missing = layout.missing(done) if layout else None
+    row_bytes = teacher.dim * _BYTES_PER_NUMBER
+    seconds = None
+    if store and done and missing:
+        pace = _seconds_per_shard(store, teacher.name, sorted(done))
+        seconds = pace * len(missing) if pace is not None else None
+    return TeacherPlan(
+        name=teacher.name,
+        dim=teacher.dim,
+        tokens=layout.rows * teacher.max_tokens if layout else None,
+        bytes=layout.rows * row_bytes if layout else None,
+        license=teacher.license,
+        shards_done=len(done),
+        shards_left=len(missing) if missing is not None else None,
+        bytes_left=(
+            sum(len(layout.range_of(shard)) for shard in missing) * row_bytes
+            if layout and missing is not None
+            else None
+        ),
+        seconds_left=seconds,
+    )
+
+
+def _seconds_per_shard(store: TeacherStore, teacher: str, done: list[int]) -> float | None:
+    """The usual time between two commits; None where the records' whole seconds cannot tell it."""
+    commits = [store.commit(teacher, shard) for shard in done[-_TIMED_SHARDS:]]
+    times = sorted(datetime.fromisoformat(commit.created) for commit in commits if commit)
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    # The median, so that a pause between two sessions of teaching does not count.
+    usual = statistics.median(gaps) if gaps else 0.0
+    return usual or None
+
+
+def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> StagePlan:
+    finished = run.students.finished(number)
+    texts = stage.steps * stage.batch_size
+    return StagePlan(
+        number=number,
+        name=stage.name,
+        steps=stage.steps,
+        texts=texts,
+        epochs=texts / rows if rows else None,
+        trainable=stage.trainable,
+        heads={head: tuple(names) for head, names in stage.heads.items()},
+        steps_done=stage.steps if finished else run.students.last_checkpoint(number),
+        finished=finished,
+    )

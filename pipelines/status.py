@@ -4,7 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
+from pipelines.results import current_results
 from pipelines.run import Run
+from student.export_record import ExportRecord, weights_digest
 from teacher_cache.store import TeacherStore
 
 
@@ -54,9 +57,27 @@ def status(run: Run) -> list[Progress]:
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
         lines.append(Progress(f"stage {number} {stage.name}", step, stage.steps, "steps"))
-    lines.append(Progress("eval", int(run.results.exists()), 1, "tables"))
-    lines.append(Progress("export", int((run.export / "modules.json").exists()), 1, "models"))
+    lines.append(Progress("eval", int(_evaluated(run)), 1, "tables"))
+    lines.append(Progress("export", int(_exported(run)), 1, "models"))
     return lines
+
+
+def _evaluated(run: Run) -> bool:
+    """Whether the kept table is of the last stage as it is now."""
+    try:
+        return current_results(run) is not None
+    except PipeError:
+        # The evaluation sets are not on this machine, so nobody can tell.
+        return False
+
+
+def _exported(run: Run) -> bool:
+    """Whether the export is of the last stage as it is now."""
+    last = len(run.recipe.stages)
+    record = ExportRecord.read(run.export)
+    if record is None or record.stage != last or not run.students.finished(last):
+        return False
+    return record.weights == weights_digest(run.students.final(last))
 
 
 def as_text(lines: list[Progress]) -> str:

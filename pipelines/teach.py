@@ -12,24 +12,6 @@ from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
 
 
-def open_store(run: Run) -> TeacherStore:
-    """Open the run's store, made for the run's corpus if it is not there yet.
-
-    Args:
-        run: The run.
-
-    Returns:
-        The store.
-
-    Raises:
-        PipeError: There is no corpus, or the store belongs to another one.
-    """
-    corpus = Corpus.open(run.corpus)
-    if (run.store / "manifest.json").exists():
-        return TeacherStore.open(run.store, corpus)
-    return TeacherStore.create(run.store, corpus)
-
-
 def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
     """Encode every missing shard of some teachers; what is committed is not encoded again.
 
@@ -43,11 +25,13 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
     """
     quiet_libraries()
     corpus = Corpus.open(run.corpus)
-    store = open_store(run)
+    store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
-        # What changed is refused before a model is loaded, and a finished teacher loads none.
-        store.add_teacher(teacher)
-        if store.missing(teacher.name):
-            fill(store, corpus, teacher, load_encoder(teacher), say)
-        else:
-            say(f"{teacher.name} ({teacher.license}): every shard is committed")
+        # What changed is refused before a model is loaded, and what cannot be loaded is not
+        # recorded, so that a mended recipe finds no wrong entry.
+        if teacher.name in store.teachers:
+            store.add_teacher(teacher)
+            if not store.missing(teacher.name):
+                say(f"{teacher.name} ({teacher.license}): every shard is committed")
+                continue
+        fill(store, corpus, teacher, load_encoder(teacher), say)

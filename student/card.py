@@ -1,13 +1,36 @@
 """The model card: what a stranger, the hub and sentence-transformers need to know of a student."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 from huggingface_hub import ModelCardData
 
 _NON_COMMERCIAL = re.compile(r"(?<![a-z])nc(?![a-z])|non-?\s?commercial|research[ -]only")
-_UNKNOWN = frozenset({"", "unknown"})
+_UNKNOWN = "unknown"
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
+# Hub identifiers from the freest to the most demanding.
+_RANKED = (
+    "cc0-1.0",
+    "unlicense",
+    "mit",
+    "isc",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "apache-2.0",
+    "cc-by-3.0",
+    "cc-by-4.0",
+    "odc-by",
+    "cc-by-sa-3.0",
+    "cc-by-sa-4.0",
+    "mpl-2.0",
+    "lgpl-2.1",
+    "lgpl-3.0",
+    "gpl-2.0",
+    "gpl-3.0",
+    "agpl-3.0",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +90,17 @@ class CardTeacher:
 
     Attributes:
         name: The teacher's name.
-        model: Where it comes from.
-        dim: Numbers in its vectors.
+        model: Where it comes from, without a directory of this machine.
+        dim: Numbers in its vectors, None if nobody can tell.
         weight: Its share in the target's similarities, relative to the others.
-        license: Its licence.
+        license: Its licence, None if nobody stated it.
     """
 
     name: str
     model: str
-    dim: int
+    dim: int | None
     weight: float
-    license: str
+    license: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +111,7 @@ class CardFacts:
         name: The model's name, the card's title.
         base_model: What the student started from, in words or as a hub name.
         base_model_on_hub: Whether ``base_model`` is a hub name, so that the hub may link it.
-        license: Licence of the weights, as a hub identifier such as ``apache-2.0``.
+        base_license: Licence of what the student started from, None if nobody stated it.
         parameters: Parameters of the backbone and the default head.
         max_tokens: Longer texts are cut off.
         question_prompt: In front of questions; empty if none.
@@ -105,7 +128,7 @@ class CardFacts:
     name: str
     base_model: str
     base_model_on_hub: bool
-    license: str
+    base_license: str | None
     parameters: int
     max_tokens: int
     question_prompt: str
@@ -134,6 +157,48 @@ def non_commercial(license_name: str) -> bool:
     return _NON_COMMERCIAL.search(license_name.lower()) is not None
 
 
+def public_name(model: str) -> tuple[str, bool]:
+    """Name a model without saying where it lies on this machine.
+
+    Args:
+        model: A directory, ``package:NAME/sub/directory``, or a hub name.
+
+    Returns:
+        The name, and whether it is a hub name: ``owner/name``, and no path that exists here. Of a
+        directory only the last part stays.
+
+    >>> public_name("nvidia/NV-Embed-v2"), public_name("/home/me/secret/minilm")
+    (('nvidia/NV-Embed-v2', True), ('minilm', False))
+    """
+    if model.startswith("package:"):
+        return model, False
+    if _HUB_NAME.fullmatch(model) and not Path(model).exists():
+        return model, True
+    return PurePath(model).name or "a local directory", False
+
+
+def hub_license(licenses: Iterable[str | None]) -> str:
+    """The most restrictive of the licences that a model inherits from.
+
+    Args:
+        licenses: Of the start, the teachers and the sources; None or "unknown" if nobody stated it.
+
+    Returns:
+        A hub identifier: ``other`` if one is non-commercial or its rank is not known, ``unknown``
+        if one is not stated, else the most demanding of them.
+
+    >>> hub_license(["MIT", "Apache-2.0"]), hub_license(["MIT", None])
+    ('apache-2.0', 'unknown')
+    """
+    stated = [_stated(name) for name in licenses]
+    if any(name is not None and non_commercial(name) for name in stated):
+        return "other"
+    if None in stated or not stated:
+        return _UNKNOWN
+    plain = {(name or "").strip().lower().replace(" ", "-") for name in stated}
+    return max(plain, key=_RANKED.index) if plain <= set(_RANKED) else "other"
+
+
 def model_card(facts: CardFacts) -> str:
     """Write the card.
 
@@ -141,8 +206,8 @@ def model_card(facts: CardFacts) -> str:
         facts: What to say.
 
     Returns:
-        Markdown with YAML front matter. If a teacher or a source is non-commercial, the front
-        matter's licence is ``other`` and points to the card's licence section.
+        Markdown with YAML front matter. Its licence is ``hub_license`` of the start, the teachers
+        and the sources; where that is ``other`` it points to the card's licence section.
     """
     sections = [
         f"# {facts.name}",
@@ -160,14 +225,15 @@ def model_card(facts: CardFacts) -> str:
 
 
 def _front_matter(facts: CardFacts) -> str:
-    restricted = bool(_restricted(facts))
+    license_name = hub_license(_origins(facts).values())
+    other = license_name == "other"
     data = ModelCardData(
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
         tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "distillation"],
-        license="other" if restricted else facts.license,
-        license_name="see-model-card" if restricted else None,
-        license_link="README.md#licence" if restricted else None,
+        license=license_name,
+        license_name="see-model-card" if other else None,
+        license_link="README.md#licence" if other else None,
         base_model=facts.base_model if facts.base_model_on_hub else None,
     )
     return str(data.to_yaml()).strip()
@@ -234,38 +300,62 @@ def _recipe(facts: CardFacts) -> str:
 
 
 def _corpus(facts: CardFacts) -> str:
-    rows = [(s.name, f"{s.texts:,}", s.license or "not stated") for s in facts.sources]
+    if not facts.sources:
+        return "## Corpus\n\nThe corpus that it was trained on is no longer known."
+    rows = [(s.name, f"{s.texts:,}", _shown(s.license)) for s in facts.sources]
     return f"## Corpus\n\n{_markdown(('source', 'texts', 'licence'), rows)}"
 
 
 def _teachers(facts: CardFacts) -> str:
-    rows = [(t.name, t.model, t.dim, f"{t.weight:g}", t.license) for t in facts.teachers]
+    rows = [
+        (t.name, t.model, t.dim or "", f"{t.weight:g}", _shown(t.license)) for t in facts.teachers
+    ]
     header = ("teacher", "model", "dimensions", "weight", "licence")
     return f"## Teachers\n\n{_markdown(header, rows)}"
 
 
 def _license(facts: CardFacts) -> str:
-    restricted = _restricted(facts)
-    text = f"## Licence\n\nWeights: {facts.license}."
+    origins = _origins(facts)
+    license_name = hub_license(origins.values())
+    verdict = {
+        "other": "The weights come under several terms, all of which apply:",
+        _UNKNOWN: "Nobody has stated all the terms that the weights come under:",
+    }.get(license_name, f"The most restrictive of the licences behind the weights: {license_name}.")
+    rows = [(name, _shown(license_name)) for name, license_name in origins.items()]
+    text = f"## Licence\n\n{verdict}\n\n{_markdown(('origin', 'licence'), rows)}"
+    restricted = [
+        f"{n} ({li})" for n, li in origins.items() if li is not None and non_commercial(li)
+    ]
     if restricted:
         text += (
             f"\n\n**Warning: {' and '.join(restricted)} may not be used commercially.** This model "
             "learned from it. Do not use the model commercially unless you have settled that "
             "those terms allow it."
         )
-    unknown = [t.name for t in facts.teachers if t.license.lower() in _UNKNOWN]
-    unknown += [s.name for s in facts.sources if (s.license or "").lower() in _UNKNOWN]
+    unknown = [name for name, license_name in origins.items() if _stated(license_name) is None]
     if unknown:
         text += f"\n\nNot stated, to be checked before use: the terms of {', '.join(unknown)}."
     return text
 
 
-def _restricted(facts: CardFacts) -> list[str]:
-    teachers = [f"the teacher {t.name} ({t.license})" for t in facts.teachers]
-    sources = [f"the source {s.name} ({s.license})" for s in facts.sources]
-    licenses = [*(t.license for t in facts.teachers), *(s.license or "" for s in facts.sources)]
-    named = zip([*teachers, *sources], licenses, strict=True)
-    return [name for name, license_name in named if non_commercial(license_name)]
+def _origins(facts: CardFacts) -> dict[str, str | None]:
+    """The licence of everything that the weights come from."""
+    sources = {f"the source {s.name}": s.license for s in facts.sources}
+    return (
+        {f"the start ({facts.base_model})": facts.base_license}
+        | {f"the teacher {t.name}": t.license for t in facts.teachers}
+        | (sources or {"the corpus": None})
+    )
+
+
+def _stated(license_name: str | None) -> str | None:
+    """A licence's name, or None if nobody stated one."""
+    known = license_name is not None and license_name.strip().lower() not in ("", _UNKNOWN)
+    return license_name if known else None
+
+
+def _shown(license_name: str | None) -> str:
+    return _stated(license_name) or "not stated"
 
 
 def _markdown(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from data_prep.errors import PipeError
 from student.batches import Tokenization
 from student.model import Student
+from student.parts import part_names
 
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
@@ -96,6 +97,20 @@ class StudentEncoder:
                         states_BD = F.normalize(states_BD, dim=-1)
                     vectors[start + places] = states_BD.cpu().numpy()
         return vectors
+
+
+def parameters_in_use(student: Student, head: str | None = None) -> int:
+    """Count the parameters that take part in a vector: the backbone's and one head's.
+
+    Args:
+        student: The model.
+        head: The head's name; None for the pooled state.
+
+    Returns:
+        The number of parameters; what a checkpoint carries unused does not count.
+    """
+    used = ("text.", f"heads.{head}.") if head else ("text.",)
+    return sum(p.numel() for name, p in part_names(student).items() if name.startswith(used))
 
 
 @contextmanager

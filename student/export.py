@@ -14,14 +14,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data_prep.errors import PipeError
-from data_prep.files import atomic_directory, read_json, write_json
+from data_prep.files import atomic_directory, write_json
+from student.export_record import ExportRecord
 from student.model import Student
 
 _MODULES = "modules.json"
 _TYPES = "sentence_transformers.models"
 
 
-def export(student: Student, directory: Path, card: str, head: str | None = None) -> Path:
+def export(student: Student, directory: Path, card: str, record: ExportRecord) -> Path:
     """Write a directory that ``SentenceTransformer(directory)`` loads.
 
     It is built beside its place and put there whole; an earlier export there is replaced. Vectors
@@ -31,7 +32,8 @@ def export(student: Student, directory: Path, card: str, head: str | None = None
         student: The model.
         directory: Where the export belongs.
         card: The model card, with its front matter.
-        head: The head that ``modules.json`` names; None takes the student's default.
+        record: Where the export comes from; ``modules.json`` names its head. The record stays in
+            the directory, and a directory without one is never replaced.
 
     Returns:
         ``directory``.
@@ -40,16 +42,15 @@ def export(student: Student, directory: Path, card: str, head: str | None = None
         PipeError: The student has no such head, or ``directory`` holds something else.
     """
     heads = dict(student.named_heads())
-    head = head or student.default_head
-    if head not in heads:
+    if record.head not in heads:
         raise PipeError(
-            f"the student has no head {head!r} to export; its heads are "
+            f"the student has no head {record.head!r} to export; its heads are "
             f"{', '.join(heads) or 'none, so train a stage first'}."
         )
     if directory.exists() and not _replaceable(directory):
         raise PipeError(
-            f"{directory} exists and is not an exported model; expected a new directory or an "
-            "earlier export, so choose another directory."
+            f"{directory} exists and is no export of this project; expected a new directory or an "
+            "earlier export, so choose another directory, or remove that one if nobody needs it."
         )
     with atomic_directory(directory) as unfinished:
         _write_text_encoder(student, unfinished)
@@ -65,7 +66,8 @@ def export(student: Student, directory: Path, card: str, head: str | None = None
         )
         for name, layer in heads.items():
             _write_dense(layer, unfinished / dense_directory(student, name))
-        write_json(unfinished / _MODULES, _modules(dense_directory(student, head)))
+        write_json(unfinished / _MODULES, _modules(dense_directory(student, record.head)))
+        record.write(unfinished)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
     return directory
 
@@ -85,26 +87,11 @@ def dense_directory(student: Student, head: str) -> str:
     return f"2_Dense_{widths[head]}" + (f"_{head}" if shared else "")
 
 
-def use_head(directory: Path, dense: str) -> None:
-    """Point an export at another of its heads.
-
-    Args:
-        directory: What ``export`` wrote.
-        dense: The head's directory in it, such as ``2_Dense_256``.
-
-    Raises:
-        PipeError: There is no such directory in the export.
-    """
-    read_json(directory / _MODULES)
-    if not (directory / dense / "config.json").exists():
-        there = sorted(path.name for path in directory.glob("2_Dense_*"))
-        raise PipeError(f"{directory} has no head {dense!r}; its heads are {', '.join(there)}.")
-    write_json(directory / _MODULES, _modules(dense))
-
-
 def _replaceable(directory: Path) -> bool:
-    """Whether a path is an earlier export or an empty directory."""
-    return directory.is_dir() and ((directory / _MODULES).exists() or not any(directory.iterdir()))
+    """Whether a path is an earlier export of this project or an empty directory."""
+    if not directory.is_dir():
+        return False
+    return ExportRecord.read(directory) is not None or not any(directory.iterdir())
 
 
 def _write_text_encoder(student: Student, directory: Path) -> None:

@@ -8,7 +8,6 @@ from pipelines.commands.options import json_option, run_options
 from pipelines.evaluate import evaluate
 from pipelines.report import result
 from pipelines.run import Run
-from student.evaluation.table import as_dict, render
 
 
 @click.command("eval")
@@ -33,5 +32,5 @@ def command(run: Run, stage: int | None, sets: Path | None, as_json: bool) -> No
       pipe eval --run r
       pipe eval --run r --sets evaluation-sets --json
     """
-    comparison = evaluate(run, stage, sets)
-    result(render(comparison), as_dict(comparison), as_json)
+    measured = evaluate(run, stage, sets)
+    result(measured.table, dict(measured.comparison), as_json)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import run_options
+from pipelines.commands.options import json_option, run_options
 from pipelines.export import export_student
+from pipelines.report import result
 from pipelines.run import Run
 
 
@@ -18,7 +19,8 @@ from pipelines.run import Run
     help="Where it goes. Default: RUN/export.",
 )
 @click.option("--head", metavar="NAME", help="The head it uses. Default: the recipe's.")
-def command(run: Run, target: Path | None, head: str | None) -> None:
+@json_option
+def command(run: Run, target: Path | None, head: str | None, as_json: bool) -> None:
     r"""Write the student as a directory that SentenceTransformer loads.
 
     \b
@@ -26,4 +28,5 @@ def command(run: Run, target: Path | None, head: str | None) -> None:
       pipe export --run r
       pipe export --run r --head fc3 --to my-model
     """
-    click.echo(str(export_student(run, target, head)))
+    exported = export_student(run, target, head)
+    result(str(exported.directory), exported.as_dict(), as_json)

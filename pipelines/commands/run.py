@@ -3,27 +3,29 @@
 import click
 
 from data_prep.prepare import prepare
-from pipelines.commands.options import run_options
+from pipelines.commands.options import json_option, run_options
 from pipelines.distill import distill
-from pipelines.evaluate import evaluate, kept_table
+from pipelines.evaluate import evaluate
 from pipelines.example import example_search
 from pipelines.export import export_student
 from pipelines.plan import plan
-from pipelines.report import say
+from pipelines.report import result, say
+from pipelines.results import current_results
 from pipelines.run import Run
 from pipelines.teach import teach
-from student.evaluation.table import render
 
 
 @click.command("run")
 @run_options
-def command(run: Run) -> None:
+@json_option
+def command(run: Run, as_json: bool) -> None:
     r"""Do everything that is not done yet: prep, teach, distill, eval, export.
 
     \b
     Examples:
       pipe run --recipe laptop
       pipe run --recipe laptop --run r --set corpus.texts=5000
+      pipe run --run r --json
     """
     run.begin()
     say(plan(run).as_text())
@@ -32,10 +34,16 @@ def command(run: Run) -> None:
     teach(run, run.recipe.teachers)
     for number in range(1, len(run.recipe.stages) + 1):
         distill(run, number)
-    run.keep_recipe()
-    table = kept_table(run) or render(evaluate(run))
+    run.keep_recipe(trained=True)
+    kept = current_results(run)
+    # A table made where a teacher could not be loaded may be had whole now.
+    measured = kept if kept and all(kept.loaded.values()) else evaluate(run)
     exported = export_student(run)
-    click.echo(f"{table}\n\nthe student is in {exported}")
+    result(
+        f"{measured.table}\n\nthe student is in {exported.directory}",
+        {**measured.comparison, "export": str(exported.directory)},
+        as_json,
+    )
     query = run.recipe.evaluation.example_query
-    if query:
-        click.echo(f"\n{example_search(exported, run.corpus, query)}")
+    if query and not as_json:
+        click.echo(f"\n{example_search(exported.directory, run.corpus, query)}")

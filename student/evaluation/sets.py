@@ -11,9 +11,9 @@ The layout, below any directory::
 Other fields are ignored.
 """
 
-import difflib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.errors import PipeError
@@ -93,7 +93,7 @@ class SetFiles:
 
     Attributes:
         kind: A row of ``KINDS``, which is also the directory's name.
-        name: The set's name.
+        name: The set's name, with its kind in front where another kind has one of that name.
         path: Its file or directory.
     """
 
@@ -177,18 +177,18 @@ KINDS: dict[str, SetKind] = {
 """A kind of evaluation set is a row; ``student.evaluation.tasks`` scores it."""
 
 
-def find_sets(directory: Path, names: Collection[str] | None = None) -> tuple[SetFiles, ...]:
+def find_sets(directory: Path) -> tuple[SetFiles, ...]:
     """Find the evaluation sets below a directory, without reading them.
 
     Args:
         directory: Holds ``sts``, ``retrieval`` or ``classification``.
-        names: Only these sets; None takes all.
 
     Returns:
-        The sets, by kind in the order of ``KINDS``, then by name.
+        The sets, by kind in the order of ``KINDS``, then by name. Sets of different kinds with one
+        name are told apart as ``kind/name``.
 
     Raises:
-        PipeError: The directory is missing or holds no set, or a name is not among its sets.
+        PipeError: The directory is missing or holds no set.
     """
     if not directory.is_dir():
         raise PipeError(f"found no directory {directory}; expected one with evaluation sets.")
@@ -202,18 +202,11 @@ def find_sets(directory: Path, names: Collection[str] | None = None) -> tuple[Se
         raise PipeError(
             f"found no evaluation set below {directory}; expected files like {patterns} there."
         )
-    if names is None:
-        return tuple(found)
-    known = [files.name for files in found]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise PipeError(
-                f"found no evaluation set {name!r} below {directory}; {hint}"
-                f"The sets there are {', '.join(known)}."
-            )
-    return tuple(files for files in found if files.name in names)
+    uses = Counter(files.name for files in found)
+    return tuple(
+        replace(files, name=f"{files.kind}/{files.name}") if uses[files.name] > 1 else files
+        for files in found
+    )
 
 
 def read_set(files: SetFiles) -> EvaluationSet:

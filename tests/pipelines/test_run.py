@@ -1,6 +1,8 @@
 """A whole run: what comes out of it, and that a second one has nothing to do."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,11 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
 from pipelines.cli import cli
+from pipelines.evaluate import evaluate
+from pipelines.results import current_results
+from pipelines.run import Run
 from student.encode import StudentEncoder
 from student.model import Student
 from student.places import Places
@@ -132,15 +138,166 @@ def test_status_plan_and_store_speak_json(finished):
     assert (verified.exit_code, json.loads(verified.stdout)) == (0, [])
 
 
-def test_eval_of_an_earlier_stage_and_json(finished):
-    directory, _ = finished
-    kept = (directory / "eval" / "results.json").read_text()
-    done = invoke("eval", "--run", str(directory), "--stage", "1", "--json")
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, to change."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copy"))
+
+
+def progress(directory):
+    lines = json.loads(invoke("status", "--run", str(directory), "--json").stdout)
+    return {line["what"]: line["done"] for line in lines}
+
+
+def table(directory):
+    _, _, rest = (directory / "README.md").read_text().partition("## Results")
+    return rest.partition("## ")[0]
+
+
+def test_an_evaluation_of_an_earlier_stage_is_not_the_runs(copy, tmp_path):
+    done = invoke("eval", "--run", str(copy), "--stage", "1", "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert [student["model"] for student in result["students"]] == ["student fc1"]
     assert result["students"][0]["held_out"]["cosine"] > 0
-    (directory / "eval" / "results.json").write_text(kept)
+    assert progress(copy)["eval"] == 0
+    exported = invoke("export", "--run", str(copy), "--to", str(tmp_path / "other"))
+    assert "of other weights" in exported.stderr
+    assert not table(tmp_path / "other")
+    assert table(copy / "export")
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"of": {"stage": 3}}'])
+def test_a_broken_evaluation_is_made_anew(copy, broken):
+    results = copy / "eval" / "results.json"
+    results.write_text(broken)
+    exported = invoke("export", "--run", str(copy))
+    assert exported.exit_code == 0, exported.output
+    assert "is ignored" in exported.stderr
+    assert not table(copy / "export")
+    if broken != "{}":
+        return
+    again = invoke("run", "--run", str(copy), "--json")
+    assert again.exit_code == 0, again.output
+    said = json.loads(again.stdout)
+    assert said["export"] == str(copy / "export")
+    assert [model["model"] for model in said["students"]] == ["student fc1", "student fc2"]
+    assert table(copy / "export")
+    assert progress(copy)["eval"] == 1
+
+
+def test_other_weights_settings_or_loaded_teachers_are_another_evaluation(copy):
+    def current(*overrides):
+        return current_results(Run.open(copy, None, overrides))
+
+    assert current().loaded == {"dummy": True, "second": True}
+    assert current("evaluation.held_out_spans=7") is None
+    assert current("teachers.0.weight=1") is None
+    with pytest.raises(PipeError, match="nowhere"):
+        current("evaluation.sets=nowhere")
+    heads = Places(copy / "student").final(3) / "heads.safetensors"
+    heads.write_bytes(heads.read_bytes()[:-1] + b"!")
+    assert current() is None
+    assert progress(copy) | {"eval": 0, "export": 0} == progress(copy)
+
+
+def test_a_teacher_that_could_not_be_loaded_is_tried_again(copy):
+    results = copy / "eval" / "results.json"
+    kept = json.loads(results.read_text())
+    kept["loaded"]["second"] = False
+    results.write_text(json.dumps(kept))
+    assert invoke("run", "--run", str(copy)).exit_code == 0
+    assert json.loads(results.read_text())["loaded"]["second"]
+
+
+def test_the_files_of_the_sets_belong_to_an_evaluation(copy, tmp_path):
+    pairs = tmp_path / "sets" / "sts" / "pairs.jsonl"
+    pairs.parent.mkdir(parents=True)
+    rows = [
+        {"sentence1": "the cat", "sentence2": "a cat", "score": 5},
+        {"sentence1": "the cat", "sentence2": "the sea", "score": 1},
+        {"sentence1": "a road", "sentence2": "a city", "score": 3},
+    ]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = Run.open(copy, None, [f"evaluation.sets={tmp_path / 'sets'}"])
+    results = evaluate(run)
+    assert set(results.comparison["students"][0]["tasks"]) == {"pairs"}
+    assert current_results(run) == results
+    pairs.write_text(pairs.read_text() + json.dumps(rows[0]) + "\n")
+    assert current_results(run) is None
+
+
+def test_the_card_is_of_what_was_trained(copy, inputs, tmp_path):
+    target = tmp_path / "model"
+    now = ["student.start=somebody/else", "stages.2.steps=999", "teachers.0.weight=9"]
+    sets = [f"--set={one}" for one in now]
+    done = invoke("export", "--run", str(copy), "--to", str(target), "--json", *sets)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"export": str(target), "stage": 3, "head": "fc1"}
+    card = (target / "README.md").read_text()
+    assert "layers 0, 2 of start" in card
+    assert str(inputs.parent) not in card
+    for wrong in ("somebody", "999", "| 9 |"):
+        assert wrong not in card
+
+
+def test_export_of_a_head_that_is_not_there(copy, tmp_path):
+    target = tmp_path / "model"
+    done = invoke("export", "--run", str(copy), "--head", "nope", "--to", str(target))
+    assert done.exit_code == 1
+    assert "no head 'nope'; its heads are fc1, fc2" in done.output
+    assert not target.exists()
+    # An early stage without the default head falls back to its first.
+    for number in (2, 3):
+        shutil.rmtree(Places(copy / "student").stage(number))
+    record = Places(copy / "student").final(1) / "student.json"
+    record.write_text(record.read_text().replace('"default_head": "fc1"', '"default_head": "fc2"'))
+    done = invoke("export", "--run", str(copy), "--to", str(target), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"export": str(target), "stage": 1, "head": "fc1"}
+    assert "no head 'fc2' yet" in done.stderr
+    assert progress(copy)["export"] == 0
+
+
+def test_the_plan_says_what_is_left(copy):
+    full = json.loads(invoke("plan", "--run", str(copy), "--json").stdout)
+    assert full["store_bytes_left"] == 0
+    assert all(stage["finished"] for stage in full["stages"])
+    (copy / "store" / "commits" / "second" / "00001.json").unlink()
+    shutil.rmtree(Places(copy / "student").final(3))
+    done = invoke("plan", "--run", str(copy), "--json")
+    plan = json.loads(done.stdout)
+    second = plan["teachers"][1]
+    assert (second["shards_done"], second["shards_left"]) == (plan["shards"] - 1, 1)
+    assert plan["store_bytes_left"] == second["bytes_left"] == 64 * 8 * 2
+    assert [stage["finished"] for stage in plan["stages"]] == [True, True, False]
+    assert plan["stages"][2]["steps_done"] == 20
+    text = invoke("plan", "--run", str(copy)).stdout
+    assert f"{plan['shards'] - 1} of {plan['shards']} shards done, 1.0 kB left to write" in text
+
+
+def test_time_left_is_the_usual_gap_between_commits(copy):
+    commits = sorted((copy / "store" / "commits" / "second").glob("*.json"))
+    for minute, path in enumerate(commits):
+        commit = json.loads(path.read_text())
+        commit["created"] = f"2026-01-01T00:{minute:02d}:00+00:00"
+        path.write_text(json.dumps(commit))
+    commits[-1].unlink()
+    plan = json.loads(invoke("plan", "--run", str(copy), "--json").stdout)
+    assert [teacher["seconds_left"] for teacher in plan["teachers"]] == [None, 60]
+
+
+def test_a_teacher_named_start_keeps_its_own_row(inputs, tmp_path):
+    recipe = tmp_path / "start.toml"
+    recipe.write_text(inputs.read_text().replace('name = "second"', 'name = "start"'))
+    stages = [f"--set=stages.{number}.steps=1" for number in range(3)]
+    done = invoke("run", "--recipe", str(recipe), "--run", str(tmp_path / "r"), *stages, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert [teacher["model"] for teacher in said["teachers"]] == ["dummy", "teacher start"]
+    assert said["start"]["dim"] == 32
+    assert said["teachers"][1]["held_out"]["dim"] == 8
+    assert said["start"]["held_out"]["dim"] == 32
 
 
 def test_the_plan_of_the_paper_needs_no_gpu_and_no_network(tmp_path):

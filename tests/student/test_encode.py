@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data_prep.errors import PipeError
-from student.encode import StudentEncoder
+from student.encode import StudentEncoder, parameters_in_use
 from teacher_cache.config import Prompts
 from tests.student.tiny_students import FAMILIES, HIDDEN, TEXTS, student
 
@@ -78,3 +78,12 @@ def test_empty_list_gives_no_rows() -> None:
 def test_unknown_head_names_those_there() -> None:
     with pytest.raises(PipeError, match="fc1, fc2"):
         StudentEncoder(student("bert"), "fc9")
+
+
+def test_what_a_checkpoint_carries_unused_does_not_count() -> None:
+    model = student("bert")
+    text = sum(p.numel() for p in model.text.parameters())
+    pooler = sum(p.numel() for p in model.text.pooler.parameters())
+    assert pooler
+    assert parameters_in_use(model) == text - pooler
+    assert parameters_in_use(model, "fc2") == text - pooler + model.hidden * 12 + 12

@@ -11,6 +11,7 @@ from data_prep.errors import PipeError
 from student.evaluation.sets import (
     ClassificationSet,
     RetrievalSet,
+    SetFiles,
     StsSet,
     find_sets,
     read_set,
@@ -24,6 +25,11 @@ def lines(path: Path, rows: Iterable[object]) -> Path:
     with opener(path, "wt", encoding="utf-8") as file:
         file.write(text)
     return path
+
+
+def named(directory: Path, name: str) -> SetFiles:
+    (files,) = [files for files in find_sets(directory) if files.name == name]
+    return files
 
 
 @pytest.fixture
@@ -73,16 +79,18 @@ def test_every_kind_is_found_and_read(data: Path) -> None:
 
 def test_unpacked_corpus_and_qrels_without_header_serve_too(data: Path) -> None:
     small = data / "retrieval" / "small"
-    before = read_set(find_sets(data, ["small"])[0])
+    before = read_set(named(data, "small"))
     (small / "corpus.jsonl").write_bytes(gzip.decompress((small / "corpus.jsonl.gz").read_bytes()))
     (small / "corpus.jsonl.gz").unlink()
     (small / "qrels.tsv").write_text("q1\t1\t1\r\nq1\t2\t0\r\n")
-    assert read_set(find_sets(data, ["small"])[0]) == before
+    assert read_set(named(data, "small")) == before
 
 
-def test_wrong_name_gets_the_nearest(data: Path) -> None:
-    with pytest.raises(PipeError, match="did you mean 'pairs'"):
-        find_sets(data, ["pears"])
+def test_sets_of_one_name_and_two_kinds_are_told_apart(data: Path) -> None:
+    (data / "sts" / "pairs.jsonl").rename(data / "sts" / "small.jsonl")
+    found = find_sets(data)
+    assert [files.name for files in found] == ["sts/small", "retrieval/small", "labels"]
+    assert [read_set(files).name for files in found] == [files.name for files in found]
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
@@ -110,7 +118,7 @@ def test_broken_line_is_named(data: Path, line: bytes, sentence: str) -> None:
     path = data / "sts" / "pairs.jsonl"
     path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n" + line + b"\n")
     with pytest.raises(PipeError, match=sentence):
-        read_set(find_sets(data, ["pairs"])[0])
+        read_set(named(data, "pairs"))
 
 
 @pytest.mark.parametrize(
@@ -126,21 +134,21 @@ def test_broken_line_is_named(data: Path, line: bytes, sentence: str) -> None:
 def test_broken_qrels(data: Path, qrels: str, sentence: str) -> None:
     (data / "retrieval" / "small" / "qrels.tsv").write_text(qrels)
     with pytest.raises(PipeError, match=sentence):
-        read_set(find_sets(data, ["small"])[0])
+        read_set(named(data, "small"))
 
 
 def test_missing_broken_and_empty_files(data: Path) -> None:
     labels = data / "classification" / "labels"
     lines(labels / "train.jsonl", [{"text": "x", "label": "yes"}])
     with pytest.raises(PipeError, match="one label only"):
-        read_set(find_sets(data, ["labels"])[0])
+        read_set(named(data, "labels"))
     (labels / "train.jsonl").write_text("")
     with pytest.raises(PipeError, match=r"train\.jsonl is empty"):
-        read_set(find_sets(data, ["labels"])[0])
+        read_set(named(data, "labels"))
     (labels / "train.jsonl").unlink()
     with pytest.raises(PipeError, match=r"found no file .*train\.jsonl"):
-        read_set(find_sets(data, ["labels"])[0])
+        read_set(named(data, "labels"))
     packed = data / "retrieval" / "small" / "corpus.jsonl.gz"
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(PipeError, match="not a whole gzip file"):
-        read_set(find_sets(data, ["small"])[0])
+        read_set(named(data, "small"))

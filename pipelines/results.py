@@ -1,0 +1,141 @@
+"""A run's last evaluation as it is kept, and whether it is still of what stands in the run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import PipeError
+from data_prep.files import read_json, write_json
+from data_prep.fingerprint import digest
+from pipelines.report import say
+from pipelines.run import Run
+from student.evaluation.sets import SetFiles, find_sets
+from student.export_record import weights_digest
+from teacher_cache.manifest import TeacherEntry
+
+_MODELS = ("teachers", "start", "students")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an evaluation is of.
+
+    Attributes:
+        stage: The stage.
+        weights: Digest of the stage's final weights.
+        measures: Digest of the settings, the teachers and the evaluation sets' files.
+    """
+
+    stage: int
+    weights: str
+    measures: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """An evaluation as it is kept.
+
+    Attributes:
+        of: What it is of.
+        table: For people.
+        loaded: Whether each teacher's model could be loaded, by the teacher's name.
+        comparison: For programs: ``teachers``, ``start`` and ``students``.
+    """
+
+    of: Subject
+    table: str
+    loaded: Mapping[str, bool]
+    comparison: Mapping[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Keep the evaluation.
+
+        Args:
+            path: The JSON file.
+        """
+        head = {"of": asdict(self.of), "table": self.table, "loaded": dict(self.loaded)}
+        write_json(path, head | dict(self.comparison))
+
+    @classmethod
+    def read(cls, path: Path) -> "Results | None":
+        """Read an evaluation; one that is broken is ignored, and a line says so.
+
+        Args:
+            path: The JSON file, which need not exist.
+
+        Returns:
+            The evaluation, or None.
+        """
+        if not path.exists():
+            return None
+        try:
+            data = read_json(path)
+            return cls(
+                of=Subject(**data["of"]),
+                table=str(data["table"]),
+                loaded=dict(data["loaded"]),
+                comparison={key: data[key] for key in _MODELS},
+            )
+        except (PipeError, OSError, KeyError, TypeError, ValueError):
+            say(f"{path} is not a whole evaluation and is ignored; `pipe eval` makes it anew")
+            return None
+
+
+def subject(run: Run, number: int, sets: Path | None) -> Subject:
+    """Say what an evaluation would be of, as everything stands now.
+
+    Args:
+        run: The run.
+        number: The stage, which is finished.
+        sets: The directory of evaluation sets, if any.
+
+    Returns:
+        Equal for equal weights, settings, teachers and files of the sets.
+
+    Raises:
+        PipeError: The directory of evaluation sets is missing or holds none.
+    """
+    settings = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
+    teachers = [[TeacherEntry.of(t).fingerprint, t.weight] for t in run.recipe.teachers]
+    files = [entry for found in find_sets(sets) for entry in _files(found, sets)] if sets else []
+    return Subject(
+        stage=number,
+        weights=weights_digest(run.students.final(number)),
+        measures=digest([settings, teachers, files]),
+    )
+
+
+def recipe_sets(run: Run) -> Path | None:
+    """The directory of evaluation sets that the recipe names, if it names one.
+
+    Args:
+        run: The run.
+    """
+    return Path(run.recipe.evaluation.sets) if run.recipe.evaluation.sets else None
+
+
+def current_results(run: Run) -> Results | None:
+    """The kept evaluation, if it is of the recipe's last stage as everything stands now.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The evaluation, or None.
+
+    Raises:
+        PipeError: The directory of evaluation sets is missing or holds none.
+    """
+    last = len(run.recipe.stages)
+    kept = Results.read(run.results)
+    if kept is None or kept.of.stage != last or not run.students.finished(last):
+        return None
+    return kept if kept.of == subject(run, last, recipe_sets(run)) else None
+
+
+def _files(found: SetFiles, root: Path) -> list[list[Any]]:
+    """Name, size and time of change of each of a set's files."""
+    inside = sorted(found.path.iterdir()) if found.path.is_dir() else [found.path]
+    stats = [(path, path.stat()) for path in inside if path.is_file()]
+    return [[str(path.relative_to(root)), s.st_size, s.st_mtime_ns] for path, s in stats]
