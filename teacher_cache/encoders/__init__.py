@@ -2,13 +2,13 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from teacher_cache.config import TeacherConfig
+from teacher_cache.config import Attention, TeacherConfig
 
 
 class Encoder(Protocol):
@@ -36,10 +36,57 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Adaptable(Protocol):
+    """An encoder whose loaded weights can run under other settings, for published scores.
+
+    What a text tower's settings decide beyond its weights: prompts, maximum length, and whatever
+    the adapter says in its own ``under``.
+    """
+
+    def under(self, teacher: TeacherConfig) -> Encoder:
+        """Use the loaded weights with other settings.
+
+        Args:
+            teacher: The other settings.
+
+        Returns:
+            Another encoder on the same weights.
+
+        Raises:
+            PipeError: The weights cannot run so.
+        """
+        ...
+
+
+@runtime_checkable
+class ShowsAttention(Protocol):
+    """An encoder that can show which way its tokens look.
+
+    Attributes:
+        attention: Which way they should.
+    """
+
+    attention: Attention
+
+    def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Give the first token's state of each text.
+
+        Args:
+            texts: n passages.
+
+        Returns:
+            (n, H) float32, unit rows.
+        """
+        ...
+
+
 KINDS: Mapping[str, str] = {
     "sentence-transformers": (
         "teacher_cache.encoders.sentence_transformers:SentenceTransformersEncoder"
     ),
+    "nv-embed": "teacher_cache.encoders.nv_embed:NvEmbedEncoder",
+    "stella": "teacher_cache.encoders.stella:StellaEncoder",
     "wordllama": "teacher_cache.encoders.wordllama:WordLlamaEncoder",
     "dummy": "teacher_cache.encoders.dummy:DummyEncoder",
 }
