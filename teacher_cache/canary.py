@@ -19,8 +19,9 @@ from teacher_cache.golden import GOLDEN, GoldenScores
 _LONG = (
     "A canary was once carried into mines because it notices what people do not. The bird is "
     "small, breathes fast and falls silent long before the air becomes dangerous, so that the "
-    "miners can leave in time. This text plays the same part: it is long enough to be padded against and to "
-    "push shorter ones into other batches, and its vector is known from every run before this one. "
+    "miners can leave in time. This text plays the same part: it is long enough to be padded "
+    "against and to push shorter ones into other batches, and its vector is known from every run "
+    "before this one. "
 ) * 2
 
 TEXTS: tuple[tuple[str, str], ...] = (

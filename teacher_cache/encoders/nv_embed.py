@@ -82,7 +82,7 @@ class NvEmbedEncoder:
         self._adopt(teacher)
 
         checkpoint = Checkpoint(directory)
-        tower = tower_shapes(MistralModel, config)
+        tower = tower_shapes(MistralModel, config, directory)
         shapes = {_TOWER + name: shape for name, shape in tower.items()}
         checkpoint.expect_names([*shapes, *POOLER_NAMES])
         sizes, pooler = pooler_shapes(

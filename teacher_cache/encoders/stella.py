@@ -78,7 +78,8 @@ class StellaEncoder:
 
         checkpoint = Checkpoint(self._directory)
         prefix = "model." if any(name.startswith("model.") for name in checkpoint.shapes) else ""
-        shapes = {prefix + name: shape for name, shape in tower_shapes(Qwen2Model, config).items()}
+        tower = tower_shapes(Qwen2Model, config, self._directory)
+        shapes = {prefix + name: shape for name, shape in tower.items()}
         checkpoint.expect_names(shapes, ignored=["lm_head.weight"])
         checkpoint.expect_shapes(shapes)
         self._tower = load_tower(

@@ -48,29 +48,33 @@ def tower_config(
     try:
         config = kind(**{**taken, **forced})
     except Exception as error:  # the config classes raise errors of several libraries
-        reason = " ".join(str(error).split())
-        raise PipeError(
-            f"the settings in {directory / 'config.json'} are not those of a {kind.model_type} "
-            f"model ({reason}), expected the file that belongs to the weights; copy the model "
-            "again."
-        ) from None
+        raise _wrong_settings(directory, kind, error) from None
     # It must stand in the config: masks are made from there.
     config.is_causal = False
     return config
 
 
-def tower_shapes(model: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, Shape]:
+def tower_shapes(
+    model: type[PreTrainedModel], config: PreTrainedConfig, directory: Path
+) -> dict[str, Shape]:
     """List a tower's parameters without making them.
 
     Args:
         model: The architecture.
         config: Its config.
+        directory: Where it comes from, for errors.
 
     Returns:
         Shapes by name.
+
+    Raises:
+        PipeError: There is no such model.
     """
-    with torch.device("meta"):
-        skeleton = model(config)
+    try:
+        with torch.device("meta"):
+            skeleton = model(config)
+    except Exception as error:  # a wrong value shows where a layer first needs it
+        raise _wrong_settings(directory, model.config_class, error) from None
     return {name: tuple(value.shape) for name, value in skeleton.state_dict().items()}
 
 
@@ -130,6 +134,14 @@ def load_tower(
         )
     loaded: PreTrainedModel = tower.eval()
     return loaded
+
+
+def _wrong_settings(directory: Path, kind: type[PreTrainedConfig], error: Exception) -> PipeError:
+    reason = " ".join(str(error).split())
+    return PipeError(
+        f"the settings in {directory / 'config.json'} are not those of a {kind.model_type} model "
+        f"({reason}), expected the file that belongs to the weights; copy the model again."
+    )
 
 
 def _general_settings() -> set[str]:
