@@ -21,7 +21,7 @@ from tests.teacher_cache.tiny_models import change_json, change_tensors, make_st
 PROMPT = "Instruct: find it.\nQuery: "
 TEXTS = [
     "a short text",
-    "b",
+    "bcd",
     "a longer text " * 9,
     "naïve 東京 🚀",
     "\nnewline first ",

@@ -120,13 +120,15 @@ def make_nv_embed(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
-def make_stella(directory: Path, dims: tuple[int, ...] = (24, 40), *, closes: bool = False) -> Path:
+def make_stella(
+    directory: Path, dims: tuple[int, ...] = (24, 40), *, closes: bool = False, seed: int = 1
+) -> Path:
     """A directory in Stella's format: a Qwen2 tower, mean pooling, a head per dimension."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
     from transformers import Qwen2Config, Qwen2Model
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
     tower = directory.parent / f"{directory.name}-tower"
     tokenizer = byte_tokenizer("<|endoftext|>")
