@@ -48,6 +48,7 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
         # What changed is refused before a model is loaded, and a finished teacher loads none.
         store.add_teacher(teacher)
         if store.missing(teacher.name):
+            say(f"{teacher.name} ({teacher.license}): loading the model and checking it")
             fill(store, corpus, teacher, load_encoder(teacher), say)
         else:
             say(f"{teacher.name} ({teacher.license}): every shard is committed")

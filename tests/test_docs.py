@@ -27,7 +27,7 @@ def commands(group, path=("pipe",)):
 COMMANDS = list(commands(cli))
 
 
-@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=str)
 def test_every_command_and_option_has_help_and_stands_in_the_docs(path, command):
     assert command.help
     for option in command.params:

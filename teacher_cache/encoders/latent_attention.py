@@ -22,6 +22,7 @@ _ATTEND = f"{_ROOT}cross_attend_blocks.0."
 _FEED = f"{_ROOT}cross_attend_blocks.1."
 _LATENTS = f"{_ROOT}latents"
 _EPS = 1e-5
+_RELEASED_WIDTH, _RELEASED_LATENTS = 4096, 512
 
 POOLER_NAMES = (
     _LATENTS,
@@ -35,7 +36,7 @@ POOLER_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class LatentSizes:
-    """What the tensors alone do not say, or say as well.
+    """The sizes that the tensors' shapes alone do not settle.
 
     Attributes:
         num_latents: N.
@@ -48,15 +49,18 @@ class LatentSizes:
     head_dim: int
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], inner: int, directory: Path) -> Self:
-        """Read the sizes from a config.
+    def of(
+        cls, settings: Mapping[str, Any], found: Mapping[str, Shape], width: int, directory: Path
+    ) -> Self:
+        """Read the sizes from a config, and what it does not name from the tensors.
 
-        The released checkpoint names none of them, so what is absent has its value there: 512
-        latents, 8 heads of 4096. Where the config gives the heads alone, the tensors give the rest.
+        The released config names none of them: there, every head is as wide as the tower (4096),
+        and there are 512 latents. A config without sizes is read so.
 
         Args:
             settings: ``latent_attention_config`` of the config, perhaps empty.
-            inner: H * K, the rows of the query projection.
+            found: The shapes that the checkpoint's tensors have.
+            width: D.
             directory: Where they come from, for errors.
 
         Returns:
@@ -65,28 +69,30 @@ class LatentSizes:
         Raises:
             PipeError: They are no sizes, or contradict the tensors.
         """
-        given = settings.get("num_cross_heads")
-        latents = settings.get("num_latents_value") or 512
-        heads = given or 8
-        default = inner // heads if isinstance(given, int) and given > 0 else 4096
-        head_dim = settings.get("cross_dim_head") or default
-        for name, value in (
-            ("num_latents_value", latents),
-            ("num_cross_heads", heads),
-            ("cross_dim_head", head_dim),
-        ):
+        given = {
+            name: settings[name]
+            for name in ("num_latents_value", "num_cross_heads", "cross_dim_head", "latent_dim")
+            if settings.get(name) is not None
+        }
+        for name, value in given.items():
             if not isinstance(value, int) or value < 1:
                 raise PipeError(
                     f"found {value!r} for {name} in {directory / 'config.json'}, expected a "
                     "positive whole number; copy the model again."
                 )
+        inner = found[f"{_ATTEND}fn.to_q.weight"][0]
+        heads = given.get("num_cross_heads")
+        head_dim = given.get("cross_dim_head") or (inner // heads if heads else width)
+        heads = heads or inner // head_dim
         if heads * head_dim != inner:
             raise PipeError(
                 f"found a latent attention of {inner} numbers in the weights in {directory}, "
-                f"expected {heads} heads of {head_dim} after latent_attention_config in "
+                f"expected heads of {head_dim}"
+                f"{f', {heads} of them' if heads else ''}, after latent_attention_config in "
                 "config.json; check that weights and config belong together."
             )
-        return cls(num_latents=latents, heads=heads, head_dim=head_dim)
+        unnamed = _RELEASED_LATENTS if width == _RELEASED_WIDTH else found[_LATENTS][0]
+        return cls(given.get("num_latents_value", unnamed), heads, head_dim)
 
 
 def pooler_shapes(
@@ -106,7 +112,13 @@ def pooler_shapes(
     Raises:
         PipeError: Config and tensors contradict each other.
     """
-    sizes = LatentSizes.of(settings, found[f"{_ATTEND}fn.to_q.weight"][0], directory)
+    for name in (_LATENTS, f"{_ATTEND}fn.to_q.weight", f"{_FEED}fn.net.2.weight"):
+        if len(found[name]) != 2:
+            raise PipeError(
+                f"found the tensor {name} of shape {found[name]} in the weights in {directory}, "
+                "expected a matrix; copy the model again."
+            )
+    sizes = LatentSizes.of(settings, found, width, directory)
     inner = sizes.heads * sizes.head_dim
     latent_width = settings.get("latent_dim") or found[_LATENTS][-1]
     feed_width = found[f"{_FEED}fn.net.2.weight"][-1]

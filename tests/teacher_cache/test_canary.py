@@ -142,9 +142,8 @@ def test_a_damaged_record_is_a_sentence_and_an_old_one_is_replaced(tmp_path: Pat
 
 def stella_scores(directory: Path, **settings: Any) -> GoldenScores:
     """Scores that the tiny model itself gives under some settings, as if they were published."""
-    unknown = GoldenScores(
-        "a card", ("what?", "who is it?"), ("a text", "one more"), (), 24, Prompts()
-    )
+    texts = (("what?", "who is it?"), ("a text", "one more"))
+    unknown = GoldenScores("a card", *texts, (), 24, Prompts())
     teacher = dummy("g", 24, kind="stella", model=str(directory), **settings)
     encoder = StellaEncoder(teacher, "cpu").under(unknown.settings(teacher))
     scores = canary._scores(unknown, encoder)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
+from teacher_cache.encoders.latent_attention import LatentSizes
 from teacher_cache.encoders.nv_embed import NvEmbedEncoder
 from tests.teacher_cache.small import dummy
 from tests.teacher_cache.tiny_models import (
@@ -67,6 +68,21 @@ def test_the_reference_implementations_vectors(kernel: str) -> None:
         np.testing.assert_allclose(cut.encode(many, roles), wanted, rtol=0, atol=1e-5)
         alone = [cut.encode([text], [role])[0] for text, role in zip(many, roles, strict=True)]
         np.testing.assert_allclose(np.stack(alone), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden vectors; set JASPER_SHARED")
+def test_the_reference_vectors_without_the_latent_fields(tmp_path: Path) -> None:
+    copied = tmp_path / "model"
+    shutil.copytree(GOLDEN, copied, copy_function=shutil.copyfile)
+    copied.chmod(0o755)
+    bare = {"latent_attention_config": {"model_type": "latent_attention"}}
+    change_json(copied / "config.json", lambda config: config.update(bare))
+    golden = json.loads((GOLDEN / "golden.json").read_text())
+    encoder = NvEmbedEncoder(teacher(copied, dim=64, max_tokens=4096), "cpu")
+    found = encoder.encode(golden["texts"], ["passage"] * len(golden["texts"]))
+    wanted = np.load(GOLDEN / "golden.npz")["passage"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
 def _role(case: dict[str, str]) -> str:
@@ -144,17 +160,36 @@ def test_a_lone_surrogate_is_a_sentence(tiny: Path) -> None:
         encoder.encode(["fine", "half \ud83d"], ["passage"] * 2)
 
 
-def test_the_released_config_names_no_latent_sizes(copied: Path) -> None:
-    """Then they are the released model's: another checkpoint is refused, not guessed at."""
+def test_sizes_that_the_config_does_not_name(copied: Path, tiny: Path) -> None:
+    """The released one names none: heads are then as wide as the tower, which these are not."""
     path = copied / "config.json"
-    change_json(path, lambda config: config.update(latent_attention_config={"model_type": "x"}))
-    with pytest.raises(PipeError, match=r"latent attention of 60 numbers .* 8 heads of 4096"):
-        NvEmbedEncoder(teacher(copied), "cpu")
-    change_json(path, lambda config: config["latent_attention_config"].update(num_cross_heads=3))
-    with pytest.raises(PipeError, match=r"latents of shape \(10, 40\) .* expected \(512, 40\)"):
-        NvEmbedEncoder(teacher(copied), "cpu")
-    change_json(path, lambda config: config["latent_attention_config"].update(num_latents_value=10))
-    assert np.isfinite(NvEmbedEncoder(teacher(copied), "cpu").encode(["a"], ["passage"])).all()
+    wanted = NvEmbedEncoder(teacher(tiny), "cpu").encode(TEXTS, ["passage"] * 5)
+
+    def name_only(**sizes: Any) -> NvEmbedEncoder:
+        change_json(path, lambda config: config.update(latent_attention_config=sizes))
+        return NvEmbedEncoder(teacher(copied), "cpu")
+
+    with pytest.raises(PipeError, match=r"latent attention of 60 numbers .* heads of 48, 1 of"):
+        name_only(model_type="latent_attention")
+    for enough in ({"num_cross_heads": 3}, {"cross_dim_head": 20}):
+        np.testing.assert_array_equal(name_only(**enough).encode(TEXTS, ["passage"] * 5), wanted)
+    with pytest.raises(PipeError, match=r"latents of shape \(10, 40\) .* expected \(11, 40\)"):
+        name_only(num_cross_heads=3, num_latents_value=11)
+    with pytest.raises(PipeError, match=r"expected heads of 8, 3 of them"):
+        name_only(num_cross_heads=3, cross_dim_head=8)
+    with pytest.raises(PipeError, match="found 0 for num_cross_heads"):
+        name_only(num_cross_heads=0)
+
+
+def test_the_released_configs_sizes_are_the_released_models() -> None:
+    released = {
+        "latent_attention_model.latents": (512, 4096),
+        "latent_attention_model.cross_attend_blocks.0.fn.to_q.weight": (32768, 4096),
+    }
+    sizes = LatentSizes.of({"model_type": "latent_attention"}, released, 4096, Path())
+    assert sizes == LatentSizes(num_latents=512, heads=8, head_dim=4096)
+    released["latent_attention_model.latents"] = (511, 4096)
+    assert LatentSizes.of({}, released, 4096, Path()).num_latents == 512
 
 
 BROKEN: dict[str, tuple[str, Callable[[dict[str, torch.Tensor]], object], str]] = {
@@ -168,6 +203,11 @@ BROKEN: dict[str, tuple[str, Callable[[dict[str, torch.Tensor]], object], str]] 
         POOLER,
         lambda tensors: tensors.update({LATENTS: tensors[LATENTS][1:].clone()}),
         r"latents of shape \(9, 40\) .* expected \(10, 40\)",
+    ),
+    "no matrix": (
+        POOLER,
+        lambda tensors: tensors.update({LATENTS: torch.ones(10)}),
+        r"latents of shape \(10,\) .* expected a matrix",
     ),
     "unexpected": (
         POOLER,
