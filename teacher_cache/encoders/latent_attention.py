@@ -158,6 +158,17 @@ class LatentAttention(nn.Module):
     parameters of the projections, with fewer roundings. Folding is done in float32.
     """
 
+    ask: torch.Tensor  # (H * N, D)
+    answer: torch.Tensor  # (D, H * N)
+    attend_norm_weight: torch.Tensor
+    attend_norm_bias: torch.Tensor
+    feed_norm_weight: torch.Tensor
+    feed_norm_bias: torch.Tensor
+    widen_weight: torch.Tensor  # (2 * M, D)
+    widen_bias: torch.Tensor
+    narrow_weight: torch.Tensor  # (D, M)
+    narrow_bias: torch.Tensor
+
     def __init__(
         self, checkpoint: Checkpoint, sizes: LatentSizes, dtype: torch.dtype, device: str
     ) -> None:
@@ -188,7 +199,6 @@ class LatentAttention(nn.Module):
         values_HNK = values.unflatten(-1, (heads, head_dim)).transpose(0, 1)
         query_HKD = read(f"{_ATTEND}fn.to_q.weight").unflatten(0, (heads, head_dim))
         out_HKD = read(f"{_ATTEND}fn.to_out.weight").T.unflatten(0, (heads, head_dim))
-        # Rows of `ask` and `answer` are (head, latent) pairs.
         self._keep("ask", (keys_HNK @ query_HKD).flatten(0, 1) * head_dim**-0.5, dtype)
         self._keep("answer", (values_HNK @ out_HKD).flatten(0, 1).T, dtype)
         for name, place in (("attend_norm", f"{_ATTEND}norm"), ("feed_norm", f"{_FEED}norm")):
