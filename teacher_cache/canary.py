@@ -22,7 +22,7 @@ _LONG = (
     "miners can leave in time. This text plays the same part: it is long enough to be padded "
     "against and to push shorter ones into other batches, and its vector is known from every run "
     "before this one. "
-) * 2
+)
 
 TEXTS: tuple[tuple[str, str], ...] = (
     (_LONG, "passage"),

@@ -136,8 +136,9 @@ def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str])
         n texts.
 
     Raises:
-        PipeError: A role that has no prompt.
+        PipeError: A role that has no prompt, or a text that holds a lone surrogate.
     """
+    check_texts(texts)
     prompts: dict[str, str] = teacher.prompts.model_dump()
     unknown = sorted(set(roles) - prompts.keys())
     if unknown:
@@ -145,3 +146,23 @@ def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str])
             f"found the role {unknown[0]!r}, expected one of {', '.join(prompts)}; mend the corpus."
         )
     return [prompts[role] + text for text, role in zip(texts, roles, strict=True)]
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that texts can be tokenised.
+
+    Args:
+        texts: n texts.
+
+    Raises:
+        PipeError: One holds half of a surrogate pair, which is no character.
+    """
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise PipeError(
+                f"text {number} of {len(texts)} holds the lone surrogate "
+                f"U+{ord(text[error.start]):04X} at character {error.start}, expected Unicode "
+                "text; mend the source that it comes from."
+            ) from None

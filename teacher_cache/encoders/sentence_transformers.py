@@ -20,7 +20,6 @@ from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
     Tokens,
-    check_texts,
     pick_device,
 )
 from teacher_cache.encoders.towers import check_positions
@@ -92,7 +91,6 @@ class SentenceTransformersEncoder:
         whole = prompted(self._teacher, texts, roles)
         if not whole:
             return np.empty((0, self.dim), np.float32)
-        check_texts(whole)
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)

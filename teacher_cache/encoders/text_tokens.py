@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
-from teacher_cache.encoders.token_loop import check_texts
+from teacher_cache.encoders import check_texts
 
 
 class TextTokens:
@@ -57,11 +57,7 @@ class TextTokens:
 
         Returns:
             The token ids of each text.
-
-        Raises:
-            PipeError: A text holds a lone surrogate.
         """
-        check_texts(texts)
         self._tokenizer.enable_truncation(max_length=max_tokens, direction="right")
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=True)
         return [encoding.ids for encoding in encoded]
@@ -74,6 +70,9 @@ class TextTokens:
 
         Returns:
             The number of its tokens.
+
+        Raises:
+            PipeError: It holds a lone surrogate.
         """
         check_texts([text])
         self._tokenizer.no_truncation()

@@ -171,26 +171,6 @@ def pick_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_texts(texts: Sequence[str]) -> None:
-    """Check that texts can be tokenised.
-
-    Args:
-        texts: n texts.
-
-    Raises:
-        PipeError: One holds half of a surrogate pair, which is no character.
-    """
-    for number, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise PipeError(
-                f"text {number} of {len(texts)} holds the lone surrogate "
-                f"U+{ord(text[error.start]):04X} at character {error.start}, expected Unicode "
-                "text; mend the source that it comes from."
-            ) from None
-
-
 def masked_mean(states_BLH: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
     """Average the states of some tokens in float32.
 
