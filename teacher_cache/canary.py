@@ -149,7 +149,13 @@ def check_golden(teacher: TeacherConfig, encoder: Encoder) -> None:
             f"found the golden scores {teacher.golden!r} for teacher {teacher.name}, expected "
             f"none, because the kind {teacher.kind} cannot run under their settings; remove them."
         )
-    found = _scores(golden, encoder.under(golden.settings(teacher)))
+    try:
+        found = _scores(golden, encoder.under(golden.settings(teacher)))
+    except PipeError as error:
+        raise PipeError(
+            f"the scores in {golden.source} cannot be checked, expected {teacher.name} to "
+            f'reproduce them: {error} With golden = "none" they are left out.'
+        ) from None
     if _agree(found, golden, teacher):
         return
     remedy = "check that these are the model's own weights"

@@ -173,12 +173,16 @@ def test_golden_scores_are_of_their_own_head_and_prompts(
         check_canary(tmp_path, teacher, StellaEncoder(teacher, "cpu"))
 
 
-def test_golden_scores_of_a_teacher_with_one_way_to_run(tmp_path: Path) -> None:
+def test_golden_scores_that_are_missed_or_cannot_be_checked(tmp_path: Path) -> None:
     nv = make_nv_embed(tmp_path / "nv")
     settings: dict[str, Any] = {"kind": "nv-embed", "model": str(nv), "max_tokens": 512}
     teacher = dummy("nv", NV_SIZES["width"], golden="nv-embed-v2", **settings)
     with pytest.raises(PipeError, match=r"expected \[\[0\.8743.*own weights, or set golden"):
         check_canary(tmp_path, teacher, NvEmbedEncoder(teacher, "cpu"))
+    stella = make_stella(tmp_path / "stella")
+    teacher = dummy("s", 24, kind="stella", model=str(stella), golden="stella-en-1.5b-v5")
+    with pytest.raises(PipeError, match=r"cannot be checked, .* found no head 2_Dense_1024"):
+        check_canary(tmp_path, teacher, StellaEncoder(teacher, "cpu"))
     with pytest.raises(PipeError, match="kind dummy cannot run under their settings"):
         canary.check_golden(dummy(golden="nv-embed-v2"), DummyEncoder(dummy()))
 
