@@ -34,4 +34,5 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
             if not store.missing(teacher.name):
                 say(f"{teacher.name} ({teacher.license}): every shard is committed")
                 continue
+        say(f"{teacher.name} ({teacher.license}): loading the model and checking it")
         fill(store, corpus, teacher, load_encoder(teacher), say)

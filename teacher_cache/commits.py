@@ -1,9 +1,7 @@
 """The commit records of a store: only committed rows exist."""
 
 import re
-import socket
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from data_prep.errors import PipeError
@@ -111,7 +109,7 @@ class CommitLog:
             num_rows=len(rows),
             text_digest=text_digest,
             vectors_digest=vectors_digest,
-            written_by=WrittenBy(host=socket.gethostname(), version=_version()),
+            written_by=WrittenBy.this_process(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -136,10 +134,3 @@ class CommitLog:
             commit: The record that does.
         """
         write_record(self.path(commit.teacher, commit.shard), commit)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("jasper-distill")
-    except metadata.PackageNotFoundError:
-        return "unpackaged"

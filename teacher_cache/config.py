@@ -1,12 +1,21 @@
 """What decides a teacher's vectors."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.config import Settings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["bidirectional", "causal"]
+EosRule = Literal["append", "none"]
+GoldenSet = Literal["none", "nv-embed-v2", "stella-en-1.5b-v5"]
+
+# Settings that only some kinds have, with what stands there unless the teacher says otherwise.
+_OWN_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "stella": {"attention": "bidirectional", "eos": "none"},
+}
 
 
 class Prompts(Settings):
@@ -34,6 +43,10 @@ class TeacherConfig(Settings):
         max_tokens: Longer texts are cut off here, the prompt and special tokens included.
         dtype: What the model computes in.
         prompts: Text in front of each text, by role.
+        attention: Kind ``stella`` only: whether tokens see the ones behind them.
+        eos: Kind ``stella`` only: whether the end token stands behind every text.
+        golden: Published scores that the model must reproduce before it encodes a corpus, a row of
+            ``teacher_cache.golden.GOLDEN``; or ``none``.
         license: Stated in the manifest, in the model card and when teaching starts.
         weight: Share in the target's similarities; it does not touch the stored vectors.
     """
@@ -47,11 +60,23 @@ class TeacherConfig(Settings):
     max_tokens: int = Field(gt=2)
     dtype: Dtype = "float32"
     prompts: Prompts = Prompts()
+    attention: Attention | None = Field(default=None, validate_default=True)
+    eos: EosRule | None = Field(default=None, validate_default=True)
+    golden: GoldenSet = "none"
     license: str = "unknown"
     weight: float = Field(default=1.0, gt=0)
 
+    @field_validator("attention", "eos")
+    @classmethod
+    def _of_this_kind(cls, value: str | None, info: ValidationInfo) -> Any:
+        kind = info.data.get("kind", "")
+        own = _OWN_SETTINGS.get(kind, {})
+        if value is not None and info.field_name not in own:
+            raise ValueError(f"a teacher of kind {kind!r} has no such setting")
+        return own.get(str(info.field_name)) if value is None else value
+
     def identity(self) -> dict[str, object]:
-        """Everything that decides the vectors: not the weight in the target, not the licence.
+        """Everything that decides the vectors: no weight in the target, licence or golden scores.
 
         A digest of the weights says which model it is better than a path does, and a path differs
         between clusters; so with ``sha256`` the model's place and revision stay out. Settings that
@@ -60,7 +85,7 @@ class TeacherConfig(Settings):
         Returns:
             JSON-like settings; their digest is the teacher's fingerprint.
         """
-        exclude = {"weight", "license"}
+        exclude = {"weight", "license", "golden"}
         if self.sha256 is not None:
             exclude |= {"model", "revision"}
         return self.model_dump(mode="json", exclude=exclude, exclude_none=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_prep.errors import PipeError
+from teacher_cache.canary import check_canary
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder
 from teacher_cache.store import TeacherStore
@@ -53,8 +54,9 @@ def fill(
         What was done.
 
     Raises:
-        PipeError: The store is another corpus's, the teacher's settings have changed, the texts are
-            not those of the corpus's manifest, or a vector is unsound.
+        PipeError: The store is another corpus's, the teacher's settings have changed, the canary's
+            vectors are not what they should be, the texts are not those of the corpus's manifest,
+            or a vector is unsound.
     """
     store.check_corpus(corpus)
     if encoder.dim != teacher.dim:
@@ -65,6 +67,8 @@ def fill(
     store.add_teacher(teacher)
     store.sweep_scratch()
     shards = store.missing(teacher.name)
+    if shards:
+        check_canary(store.directory, teacher, encoder)
     total = sum(len(corpus.shard_range(shard)) for shard in shards)
     report(
         f"{teacher.name} ({teacher.license}): {len(shards)} of {store.layout.num_shards} shards to "

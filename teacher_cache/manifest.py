@@ -1,5 +1,7 @@
 """What the store says about itself: its manifest and the commit records, read strictly."""
 
+import socket
+from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
@@ -15,16 +17,16 @@ FORMAT_VERSION: Final = 1
 _Digest = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """A frozen record that refuses unknown keys and wrong types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-RecordT = TypeVar("RecordT", bound=_Record)
+RecordT = TypeVar("RecordT", bound=Record)
 
 
-class TeacherEntry(_Record):
+class TeacherEntry(Record):
     """A teacher as the store knows it.
 
     Attributes:
@@ -54,7 +56,7 @@ class TeacherEntry(_Record):
         return cls(config=config, fingerprint=digest(config.identity()))
 
 
-class StoreManifest(_Record):
+class StoreManifest(Record):
     """What a store holds vectors of, and from whom.
 
     Attributes:
@@ -79,7 +81,7 @@ class StoreManifest(_Record):
         return self
 
 
-class WrittenBy(_Record):
+class WrittenBy(Record):
     """Who wrote a shard.
 
     Attributes:
@@ -90,8 +92,21 @@ class WrittenBy(_Record):
     host: str
     version: str
 
+    @classmethod
+    def this_process(cls) -> Self:
+        """Say who is writing now.
 
-class Commit(_Record):
+        Returns:
+            This machine and this package.
+        """
+        try:
+            installed = metadata.version("jasper-distill")
+        except metadata.PackageNotFoundError:
+            installed = "unpackaged"
+        return cls(host=socket.gethostname(), version=installed)
+
+
+class Commit(Record):
     """The record that makes a shard exist.
 
     Attributes:
@@ -143,7 +158,7 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
         ) from None
 
 
-def write_record(path: Path, record: _Record) -> None:
+def write_record(path: Path, record: Record) -> None:
     """Write a record atomically; equal records give equal bytes.
 
     Args:

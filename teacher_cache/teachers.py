@@ -22,9 +22,12 @@ _ROWS = (
             question="Instruct: Given a question, retrieve passages that answer the question\n"
             "Query: "
         ),
+        golden="nv-embed-v2",
         license="CC-BY-NC-4.0",
     ),
-    # stella_en_1.5B_v5: paper, section 2.1; its s2p prompt, and its widest head.
+    # stella_en_1.5B_v5: paper, section 2.1; its s2p prompt, and its widest head. Its files do not
+    # say which way it attends and whether texts end with a token; an independent port reproduces
+    # the model card's scores so, and the canary checks them.
     TeacherConfig(
         name="stella-en-1.5b-v5",
         kind="stella",
@@ -36,6 +39,9 @@ _ROWS = (
             question="Instruct: Given a web search query, retrieve relevant passages that answer "
             "the query.\nQuery: "
         ),
+        attention="bidirectional",
+        eos="none",
+        golden="stella-en-1.5b-v5",
         license="MIT",
     ),
     TeacherConfig(

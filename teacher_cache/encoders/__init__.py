@@ -2,13 +2,13 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from teacher_cache.config import TeacherConfig
+from teacher_cache.config import Attention, TeacherConfig
 
 
 class Encoder(Protocol):
@@ -19,11 +19,14 @@ class Encoder(Protocol):
 
     Attributes:
         dim: Numbers in a vector.
-        parameters: How many numbers the model is made of.
     """
 
     dim: int
-    parameters: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model is made of."""
+        ...
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts; the same call on the same machine gives the same bytes.
@@ -38,10 +41,57 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Adaptable(Protocol):
+    """An encoder whose loaded weights can run under other settings, for published scores.
+
+    What a text tower's settings decide beyond its weights: prompts, maximum length, and whatever
+    the adapter says in its own ``under``.
+    """
+
+    def under(self, teacher: TeacherConfig) -> Encoder:
+        """Use the loaded weights with other settings.
+
+        Args:
+            teacher: The other settings.
+
+        Returns:
+            Another encoder on the same weights.
+
+        Raises:
+            PipeError: The weights cannot run so.
+        """
+        ...
+
+
+@runtime_checkable
+class ShowsAttention(Protocol):
+    """An encoder that can show which way its tokens look.
+
+    Attributes:
+        attention: Which way they should.
+    """
+
+    attention: Attention
+
+    def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Give the first token's state of each text.
+
+        Args:
+            texts: n passages.
+
+        Returns:
+            (n, H) float32, unit rows.
+        """
+        ...
+
+
 KINDS: Mapping[str, str] = {
     "sentence-transformers": (
         "teacher_cache.encoders.sentence_transformers:SentenceTransformersEncoder"
     ),
+    "nv-embed": "teacher_cache.encoders.nv_embed:NvEmbedEncoder",
+    "stella": "teacher_cache.encoders.stella:StellaEncoder",
     "wordllama": "teacher_cache.encoders.wordllama:WordLlamaEncoder",
     "dummy": "teacher_cache.encoders.dummy:DummyEncoder",
 }
@@ -91,8 +141,9 @@ def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str])
         n texts.
 
     Raises:
-        PipeError: A role that has no prompt.
+        PipeError: A role that has no prompt, or a text that holds a lone surrogate.
     """
+    check_texts(texts)
     prompts: dict[str, str] = teacher.prompts.model_dump()
     unknown = sorted(set(roles) - prompts.keys())
     if unknown:
@@ -100,3 +151,23 @@ def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str])
             f"found the role {unknown[0]!r}, expected one of {', '.join(prompts)}; mend the corpus."
         )
     return [prompts[role] + text for text, role in zip(texts, roles, strict=True)]
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that texts can be tokenised.
+
+    Args:
+        texts: n texts.
+
+    Raises:
+        PipeError: One holds half of a surrogate pair, which is no character.
+    """
+    for number, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise PipeError(
+                f"text {number} of {len(texts)} holds the lone surrogate "
+                f"U+{ord(text[error.start]):04X} at character {error.start}, expected Unicode "
+                "text; mend the source that it comes from."
+            ) from None

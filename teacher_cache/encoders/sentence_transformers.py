@@ -1,6 +1,6 @@
 """Any sentence-transformers model as a teacher, batched by tokens rather than by texts.
 
-Shape legend: B texts in a batch, L tokens, H hidden, T the vector's dimension.
+Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,20 @@ import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
-from teacher_cache.batching import token_batches
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.token_loop import (
+    Features,
+    TokenLoop,
+    Tokens,
+    pick_device,
+)
+from teacher_cache.encoders.towers import check_positions
 from teacher_cache.models import model_directory
 
-_TOKENS_ON_CPU = 2048
-_TOKENS_ON_GPU = 65_536
 _TEXTS_IN_FALLBACK = 32
 
 
@@ -51,8 +54,7 @@ class SentenceTransformersEncoder:
                 texts as long as ``max_tokens``.
         """
         directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = pick_device(device)
         try:
             self._model = SentenceTransformer(
                 str(directory),
@@ -67,13 +69,13 @@ class SentenceTransformersEncoder:
                 "sentence-transformers directory that needs no code of its own."
             ) from error
         self._teacher = teacher
-        self._budget = token_budget or (_TOKENS_ON_CPU if device == "cpu" else _TOKENS_ON_GPU)
         self._tokenizer = getattr(self._model[0], "tokenizer", None)
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
             self._tokenizer.enable_truncation(max_length=teacher.max_tokens)
+        self._loop = TokenLoop(device, _pad_id(self._model, self._tokenizer), token_budget)
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
-        _check_length(self._model, teacher)
+        check_positions(getattr(self._model[0], "config", None), teacher)
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
@@ -84,6 +86,9 @@ class SentenceTransformersEncoder:
 
         Returns:
             (n, T) float32, unit rows.
+
+        Raises:
+            PipeError: A text holds a lone surrogate, or does not fit into memory.
         """
         whole = prompted(self._teacher, texts, roles)
         if not whole:
@@ -98,30 +103,22 @@ class SentenceTransformersEncoder:
             padding=False,
             return_attention_mask=False,
         )
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        prompt_lengths = self._prompt_lengths(tokenizer, roles)
-        vectors = torch.empty(len(whole), self.dim, dtype=torch.float32)
-        with torch.inference_mode():
-            for indices in _same_prompt(token_batches(lengths, self._budget), prompt_lengths):
-                batch = {name: [values[i] for i in indices] for name, values in encoded.items()}
-                features = dict(tokenizer.pad(batch, padding=True, return_tensors="pt"))
-                vectors[torch.from_numpy(indices)] = self._run(
-                    features, int(prompt_lengths[indices[0]])
-                )
-        return vectors.numpy()
+        tokens = Tokens(encoded, self._prompt_lengths(tokenizer, roles))
+        return self._loop.run(tokens, self._forward, self.dim, same_skip=True)
 
-    def _run(self, features: dict[str, Any], prompt_length: int) -> torch.Tensor:
-        """Padded token ids (B, L) to unit vectors (B, T), float32, on the CPU."""
-        device = self._model.device
-        moved: dict[str, Any] = {name: value.to(device) for name, value in features.items()}
-        if prompt_length:
-            moved["prompt_length"] = prompt_length
+    def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
+        """Padded token ids (B, L) to the vectors of the model's own modules (B, T)."""
+        features: dict[str, Any] = dict(batch)
+        # A batch's texts leave out equally many tokens: its modules know one number.
+        if prompt_length := int(skip_B[0]):
+            features["prompt_length"] = prompt_length
         for module in self._model:
-            moved = module(moved)
+            features = module(features)
             # Only the tower computes in the teacher's dtype: pooling and heads are cheap.
-            if moved.get("token_embeddings") is not None:
-                moved["token_embeddings"] = moved["token_embeddings"].float()
-        return F.normalize(moved["sentence_embedding"].float(), dim=1).cpu()
+            if features.get("token_embeddings") is not None:
+                features["token_embeddings"] = features["token_embeddings"].float()
+        vectors_BT: torch.Tensor = features["sentence_embedding"]
+        return vectors_BT
 
     def _prompt_lengths(
         self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str]
@@ -150,22 +147,15 @@ class SentenceTransformersEncoder:
         return vectors.astype(np.float32, copy=False)
 
 
-def _same_prompt(
-    batches: list[npt.NDArray[np.int64]], prompt_lengths: npt.NDArray[np.int64]
-) -> list[npt.NDArray[np.int64]]:
-    """Split batches so that each has one prompt length, as pooling wants it."""
-    return [
-        batch[prompt_lengths[batch] == length]
-        for batch in batches
-        for length in np.unique(prompt_lengths[batch])
-    ]
-
-
-def _check_length(model: SentenceTransformer, teacher: TeacherConfig) -> None:
+def _pad_id(model: SentenceTransformer, tokenizer: object) -> int:
+    """What fills up a batch; some models count positions by it, so theirs comes first."""
     config = getattr(model[0], "config", None)
-    most = getattr(config, "max_position_embeddings", None)
-    if most is not None and teacher.max_tokens > most:
-        raise PipeError(
-            f"found max_tokens {teacher.max_tokens} for teacher {teacher.name}, expected at most "
-            f"{most}, the positions that its model has; lower the teacher's `max_tokens`."
-        )
+    for owner, name in (
+        (tokenizer, "pad_token_id"),
+        (config, "pad_token_id"),
+        (tokenizer, "eos_token_id"),
+    ):
+        found = getattr(owner, name, None)
+        if isinstance(found, int):
+            return found
+    return 0

@@ -74,7 +74,7 @@ class WordLlamaEncoder:
             (n, dim) float32, unit rows.
 
         Raises:
-            PipeError: A text has no tokens, and so no direction.
+            PipeError: A text holds a lone surrogate, or has no tokens and so no direction.
         """
         whole = prompted(self._teacher, texts, roles)
         vectors = np.empty((len(whole), self.dim), np.float32)

@@ -206,6 +206,14 @@ def test_a_text_without_tokens_has_no_direction(encoders: dict[str, Encoder]) ->
     assert np.isfinite(unknown).all()
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_a_lone_surrogate_is_a_sentence(name: str, encoders: dict[str, Encoder]) -> None:
+    with pytest.raises(
+        PipeError, match=r"text 1 of 2 holds the lone surrogate U\+D83D at char.* 5"
+    ):
+        encoders[name].encode(["fine", "half \ud83d"], ["passage", "question"])
+
+
 def test_wordllama_weights_are_checked() -> None:
     teacher = TEACHERS["wordllama-256"]
     with pytest.raises(PipeError, match="found other weights"):
