@@ -128,7 +128,7 @@ def render(comparison: Comparison) -> str:
     Returns:
         A line per set, so that any number of sets fits a terminal; the mean; for every model what
         it keeps of the first teacher and what it gained over the start; held-out agreement; speed
-        and size. Two more columns give the first student's retention and gain set by set. Lines
+        and size. Two more columns give the first student's retention and gain line by line. Lines
         for which no model has a value are left out.
     """
     models = comparison.models
@@ -149,13 +149,38 @@ def render(comparison: Comparison) -> str:
         ]
         for task in [*tasks, *(["mean"] if tasks else [])]
     ]
+    agreement = [
+        _agreement_row(label, models, student, teacher, comparison.start)
+        for label in ("cosine", "spearman", "kendall")
+    ]
     measures = [
         [label, *(cell(model) for model in models), "", ""]
         for label, cell in _measures(teacher, comparison.start).items()
     ]
     header = ["", *(model.model for model in models), "kept", "gained"]
-    filled = [[row for row in block if any(row[1:])] for block in (scores, measures)]
+    filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
     return _aligned(header, [block for block in filled if block])
+
+
+def _agreement_row(
+    measure: str,
+    models: Sequence[Scores],
+    student: Scores | None,
+    teacher: Scores | None,
+    start: Scores | None,
+) -> list[str]:
+    """A measure of held-out agreement: every model's, and the student's retention and gain."""
+
+    def value(model: Scores | None) -> float | None:
+        return getattr(model.held_out, measure) if model and model.held_out else None
+
+    ours, theirs, origin = value(student), value(teacher), value(start)
+    return [
+        f"held-out {measure.capitalize() if measure != 'cosine' else measure}",
+        *(_number(value(model), ".4f") for model in models),
+        _number(100 * ours / theirs if ours is not None and theirs else None, ".1f", "%"),
+        _number(ours - origin if ours is not None and origin is not None else None, "+.4f"),
+    ]
 
 
 def _measures(teacher: Scores | None, start: Scores | None) -> dict[str, Callable[[Scores], str]]:
@@ -172,11 +197,6 @@ def _measures(teacher: Scores | None, start: Scores | None) -> dict[str, Callabl
             None if model is origin else gain(model, origin).get("mean"), "+.2f"
         )
     return lines | {
-        "held-out cosine": lambda model: _number(model.held_out and model.held_out.cosine, ".4f"),
-        "held-out Spearman": lambda model: _number(
-            model.held_out and model.held_out.spearman, ".4f"
-        ),
-        "held-out Kendall": lambda model: _number(model.held_out and model.held_out.kendall, ".4f"),
         "texts/s": lambda model: _number(model.texts_per_s, ",.0f"),
         "parameters": lambda model: _number(model.parameters, ",d"),
         "dimensions": lambda model: _number(model.dim, "d"),

@@ -206,7 +206,7 @@ def test_a_single_document_cannot_be_held_out(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made(config: CorpusConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PipeError, match="cannot be used for the corpus"):
+    with pytest.raises(PipeError, match="cannot be used"):
         prepare(config, tmp_path / "file" / "corpus", silent)
 
 
