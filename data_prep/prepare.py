@@ -48,7 +48,7 @@ def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]
             too few spans, another process is at work there, or the disk refuses a file.
     """
     with exclusive(directory, "is preparing"):
-        standing = _standing(config, directory)
+        standing = standing_corpus(config, directory)
         if standing is not None:
             gone = _missing_shards(standing, directory)
             if not gone:
@@ -82,8 +82,19 @@ def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]
     return manifest
 
 
-def _standing(config: CorpusConfig, directory: Path) -> CorpusManifest | None:
-    """Return the manifest of a finished corpus of the same configuration."""
+def standing_corpus(config: CorpusConfig, directory: Path) -> CorpusManifest | None:
+    """Find a finished corpus and check that it is the one asked for.
+
+    Args:
+        config: What is asked for.
+        directory: Where it would be.
+
+    Returns:
+        Its manifest; None if no corpus is finished there.
+
+    Raises:
+        PipeError: It is of another configuration, or its manifest is damaged.
+    """
     if not (directory / MANIFEST).exists():
         return None
     manifest = read_manifest(directory)
@@ -93,8 +104,8 @@ def _standing(config: CorpusConfig, directory: Path) -> CorpusManifest | None:
         was = CorpusConfig.model_validate(was).model_dump(mode="json")
     if changes := explain_change(was, now):
         raise PipeError(
-            f"{directory} holds a corpus of another configuration: {changes}; use another --run, "
-            f"or remove {directory} and everything that was made from it."
+            f"{directory} holds a corpus of another configuration: {changes}. Set them back, use "
+            f"another --run, or remove {directory} and everything that was made from it."
         )
     return manifest
 

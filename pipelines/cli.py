@@ -77,7 +77,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jasper-distill")
 def cli() -> None:
-    r"""Distil a small embedding model from large ones, offline, from a store of their vectors.
+    """Distil a small embedding model from large ones, offline, from a store of their vectors.
 
     \b
     Examples:

@@ -78,6 +78,13 @@ class Recipe(Settings):
         names = [teacher.name for teacher in self.teachers]
         if len(set(names)) < len(names):
             raise ValueError(f"teachers are {names}; expected each name once")
+        for number, stage in enumerate(self.stages):
+            for head in stage.heads:
+                if head not in self.student.heads:
+                    raise ValueError(
+                        f"stages.{number} has losses on the head {head!r}, which is not in "
+                        f"student.heads{_nearest(head, list(self.student.heads))}"
+                    )
         return self
 
     @property
@@ -206,7 +213,14 @@ def _index(place: list[Any], step: str, override: str) -> int:
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        # A list whose elements are wrong is reported once more as too short.
+        inner = [
+            other for other in problems if other["loc"][: len(problem["loc"])] == problem["loc"]
+        ]
+        if problem["type"] == "too_short" and len(inner) > 1:
+            continue
         where = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _keys_at(problem["loc"][:-1])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import UsageError
+from data_prep.prepare import standing_corpus
 from pipelines.recipe import Recipe, load_recipe, save_recipe
 from student.places import Places
 
@@ -45,7 +46,12 @@ class Run:
         return cls(directory, load_recipe(recipe or str(own), overrides))
 
     def begin(self) -> None:
-        """Keep the recipe in a new run; one that stands changes only after work that agreed."""
+        """Keep the recipe in a new run; one that stands changes only after work that agreed.
+
+        Raises:
+            PipeError: The run's corpus was made otherwise than the recipe says.
+        """
+        standing_corpus(self.recipe.corpus, self.corpus)
         if not self._own_recipe.exists():
             self.keep_recipe()
 

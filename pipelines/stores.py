@@ -64,6 +64,10 @@ def check(run: Run) -> tuple[str, list[dict[str, Any]]]:
     committed = sum(len(store.committed(name)) for name in store.teachers)
     lines = [problem.message for problem in problems]
     lines.append(f"{committed} committed shards checked, {len(problems)} problems")
+    if problems:
+        lines.append(
+            "remove a bad shard's file and its commit record, and `pipe teach` encodes it again"
+        )
     return "\n".join(lines), [asdict(problem) for problem in problems]
 
 

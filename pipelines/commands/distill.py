@@ -18,7 +18,7 @@ from pipelines.run import Run
     help="Only this stage. May be repeated. Default: every stage that is not finished.",
 )
 def command(run: Run, stages: tuple[int, ...]) -> None:
-    r"""Train the student from the store, without loading a teacher.
+    """Train the student from the store, without loading a teacher.
 
     \b
     Examples:

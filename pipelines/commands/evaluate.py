@@ -25,7 +25,7 @@ from pipelines.run import Run
 )
 @json_option
 def command(run: Run, stage: int | None, sets: Path | None, as_json: bool) -> None:
-    r"""Compare the student with its teachers and its own start.
+    """Compare the student with its teachers and its own start.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ from pipelines.run import Run
 @click.option("--head", metavar="NAME", help="The head it uses. Default: the recipe's.")
 @json_option
 def command(run: Run, target: Path | None, head: str | None, as_json: bool) -> None:
-    r"""Write the student as a directory that SentenceTransformer loads.
+    """Write the student as a directory that SentenceTransformer loads.
 
     \b
     Examples:

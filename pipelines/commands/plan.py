@@ -12,7 +12,7 @@ from pipelines.run import Run
 @run_options
 @json_option
 def command(run: Run, as_json: bool) -> None:
-    r"""Say what a run would do and what it costs; nothing is written.
+    """Say what a run would do and what it costs; nothing is written.
 
     \b
     Examples:

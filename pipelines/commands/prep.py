@@ -11,7 +11,7 @@ from pipelines.run import Run
 @click.command("prep")
 @run_options
 def command(run: Run) -> None:
-    r"""Write the corpus: documents cut into spans, mixed, shuffled, numbered.
+    """Write the corpus: documents cut into spans, mixed, shuffled, numbered.
 
     \b
     Examples:

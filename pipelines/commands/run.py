@@ -19,7 +19,7 @@ from pipelines.teach import teach
 @run_options
 @json_option
 def command(run: Run, as_json: bool) -> None:
-    r"""Do everything that is not done yet: prep, teach, distill, eval, export.
+    """Do everything that is not done yet: prep, teach, distill, eval, export.
 
     \b
     Examples:

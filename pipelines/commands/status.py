@@ -12,7 +12,7 @@ from pipelines.status import as_data, as_text, status
 @run_options
 @json_option
 def command(run: Run, as_json: bool) -> None:
-    r"""Say where the run stands.
+    """Say where the run stands.
 
     \b
     Example:

@@ -19,7 +19,7 @@ def command() -> None:
 @run_options
 @json_option
 def info_command(run: Run, as_json: bool) -> None:
-    r"""Say which teachers the store has and how much of them is committed.
+    """Say which teachers the store has and how much of them is committed.
 
     \b
     Example:
@@ -32,7 +32,7 @@ def info_command(run: Run, as_json: bool) -> None:
 @run_options
 @json_option
 def verify_command(run: Run, as_json: bool) -> None:
-    r"""Check every committed vector against its digest; exit 1 if one is bad.
+    """Check every committed vector against its digest; exit 1 if one is bad.
 
     \b
     Example:

@@ -17,7 +17,7 @@ from pipelines.teach import teach
     help="Only this teacher of the recipe. May be repeated. Default: all.",
 )
 def command(run: Run, names: tuple[str, ...]) -> None:
-    r"""Encode the corpus with the teachers, every missing shard once.
+    """Encode the corpus with the teachers, every missing shard once.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from teacher_cache.teachers import TEACHERS
 @click.command("teachers")
 @json_option
 def command(as_json: bool) -> None:
-    r"""List the teachers and the recipes that the project knows.
+    """List the teachers and the recipes that the project knows.
 
     \b
     Example:

@@ -146,7 +146,9 @@ def test_another_configuration_is_refused(config: CorpusConfig, tmp_path: Path) 
     prepare(config, tmp_path / "out", silent)
     before = file_bytes(tmp_path / "out")
     changed = config.model_copy(update={"seed": 5})
-    with pytest.raises(PipeError, match=r"seed changed from 0 to 5; use another --run"):
+    with pytest.raises(
+        PipeError, match=r"seed changed from 0 to 5\. Set them back, use another --run"
+    ):
         prepare(changed, tmp_path / "out", silent)
     assert file_bytes(tmp_path / "out") == before
 
