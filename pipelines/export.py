@@ -12,14 +12,13 @@ from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results
 from pipelines.run import Run
-from student.card import (
+from student.card import model_card, public_name
+from student.card_facts import (
     CardFacts,
     CardHead,
     CardSource,
     CardStage,
     CardTeacher,
-    model_card,
-    public_name,
 )
 from student.encode import parameters_in_use
 from student.export import dense_directory, export

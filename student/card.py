@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from huggingface_hub import ModelCardData
+
+from student.card_facts import CardFacts
 
 _NON_COMMERCIAL = re.compile(r"(?<![a-z])nc(?![a-z])|non-?\s?commercial|research[ -]only")
 _UNKNOWN = "unknown"
@@ -31,115 +32,6 @@ _RANKED = (
     "gpl-3.0",
     "agpl-3.0",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CardHead:
-    """A head as the card lists it.
-
-    Attributes:
-        name: The head's name.
-        dim: Numbers in its vectors.
-        directory: Its directory in the export.
-    """
-
-    name: str
-    dim: int
-    directory: str
-
-
-@dataclass(frozen=True, slots=True)
-class CardStage:
-    """A stage as the card lists it.
-
-    Attributes:
-        name: The stage's name.
-        trained: What trained, such as ``heads.fc1, text.layers[-3:]``.
-        losses: Which losses on which heads.
-        steps: Optimizer steps.
-        batch_size: Texts in a step.
-        learning_rate: Peak rate.
-    """
-
-    name: str
-    trained: str
-    losses: str
-    steps: int
-    batch_size: int
-    learning_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class CardSource:
-    """A source of the corpus.
-
-    Attributes:
-        name: The source's name.
-        texts: Spans taken from it.
-        license: Its licence, None if nobody stated it.
-    """
-
-    name: str
-    texts: int
-    license: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CardTeacher:
-    """A teacher.
-
-    Attributes:
-        name: The teacher's name.
-        model: Where it comes from, without a directory of this machine.
-        dim: Numbers in its vectors, None if nobody can tell.
-        weight: Its share in the target's similarities, relative to the others.
-        license: Its licence, None if nobody stated it.
-    """
-
-    name: str
-    model: str
-    dim: int | None
-    weight: float
-    license: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CardFacts:
-    """Everything that the card says.
-
-    Attributes:
-        name: The model's name, the card's title.
-        base_model: What the student started from, in words or as a hub name.
-        base_model_on_hub: Whether ``base_model`` is a hub name, so that the hub may link it.
-        base_license: Licence of what the student started from, None if nobody stated it.
-        parameters: Parameters of the backbone and the default head.
-        max_tokens: Longer texts are cut off.
-        question_prompt: In front of questions; empty if none.
-        passage_prompt: In front of passages; empty if none.
-        default_head: Name of the head that the export uses.
-        heads: All heads.
-        stages: The stages that trained it, in order.
-        sources: The corpus.
-        teachers: The teachers.
-        results: The evaluation as a plain text table; empty if there is none.
-        made_with: The tool and its version.
-    """
-
-    name: str
-    base_model: str
-    base_model_on_hub: bool
-    base_license: str | None
-    parameters: int
-    max_tokens: int
-    question_prompt: str
-    passage_prompt: str
-    default_head: str
-    heads: tuple[CardHead, ...]
-    stages: tuple[CardStage, ...]
-    sources: tuple[CardSource, ...]
-    teachers: tuple[CardTeacher, ...]
-    results: str
-    made_with: str
 
 
 def non_commercial(license_name: str) -> bool:

@@ -5,16 +5,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from student.card import (
+from student.card import hub_license, model_card, non_commercial, public_name
+from student.card_facts import (
     CardFacts,
     CardHead,
     CardSource,
     CardStage,
     CardTeacher,
-    hub_license,
-    model_card,
-    non_commercial,
-    public_name,
 )
 
 
