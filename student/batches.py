@@ -61,8 +61,7 @@ class Tokenization:
         Returns:
             Pairs of the texts' places in the input and their padded tokens.
         """
-        prompts = self.prompts.model_dump()
-        prompted = [prompts[role] + text for text, role in zip(texts, roles, strict=True)]
+        prompted = self.prompts.in_front_of(texts, roles)
         encoded = self.tokenizer(
             prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False
         )["input_ids"]

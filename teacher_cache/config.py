@@ -1,11 +1,12 @@
 """What decides a teacher's vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.config import Settings
+from data_prep.errors import PipeError
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["bidirectional", "causal"]
@@ -28,6 +29,28 @@ class Prompts(Settings):
 
     passage: str = ""
     question: str = ""
+
+    def in_front_of(self, texts: Sequence[str], roles: Sequence[str]) -> list[str]:
+        """Put the prompt of its role in front of every text.
+
+        Args:
+            texts: n texts.
+            roles: ``passage`` or ``question`` for each.
+
+        Returns:
+            n texts.
+
+        Raises:
+            PipeError: A role that has no prompt.
+        """
+        prompts: dict[str, str] = self.model_dump()
+        unknown = sorted(set(roles) - prompts.keys())
+        if unknown:
+            raise PipeError(
+                f"found the role {unknown[0]!r}, expected one of {', '.join(prompts)}; mend the "
+                "corpus."
+            )
+        return [prompts[role] + text for text, role in zip(texts, roles, strict=True)]
 
 
 class TeacherConfig(Settings):

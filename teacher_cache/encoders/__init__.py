@@ -144,13 +144,7 @@ def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str])
         PipeError: A role that has no prompt, or a text that holds a lone surrogate.
     """
     check_texts(texts)
-    prompts: dict[str, str] = teacher.prompts.model_dump()
-    unknown = sorted(set(roles) - prompts.keys())
-    if unknown:
-        raise PipeError(
-            f"found the role {unknown[0]!r}, expected one of {', '.join(prompts)}; mend the corpus."
-        )
-    return [prompts[role] + text for text, role in zip(texts, roles, strict=True)]
+    return teacher.prompts.in_front_of(texts, roles)
 
 
 def check_texts(texts: Sequence[str]) -> None:
