@@ -14,9 +14,10 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
+from student.read_ahead import announced
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
-from teacher_cache.store import TeacherStore
+from teacher_cache.open_store import RemoteStore, open_store
 
 
 class DistillBatch(TypedDict):
@@ -91,7 +92,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
     def __init__(
         self,
         corpus: Path,
-        store: Path,
+        store: Path | RemoteStore,
         weights: dict[str, float],
         order: TrainingOrder,
         steps: range,
@@ -101,7 +102,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
         Args:
             corpus: The corpus directory.
-            store: The store directory.
+            store: The store directory, or where the store lies and the cache for it.
             weights: The teachers in the target, in order, and the weight of each.
             order: Which rows a step sees.
             steps: Which steps to yield.
@@ -132,8 +133,13 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
-        store = TeacherStore.open(self.store)
-        for rows in self.order.batches(self.steps.start, self.steps.stop):
+        store = open_store(self.store)
+        batches = self.order.batches(self.steps.start, self.steps.stop)
+        if isinstance(self.store, RemoteStore):
+            window = self.order.block_rows * self.order.window_blocks
+            ahead = -(-window // self.order.batch_size)
+            batches = announced(batches, lambda rows: store.expect(rows, list(self.weights)), ahead)
+        for rows in batches:
             texts, roles = corpus.take(rows)
             grouped = self.tokenization.groups(texts, roles)
             places = np.concatenate([places for places, _ in grouped])
