@@ -22,6 +22,7 @@ from teacher_cache.place import shard_file
 from teacher_cache.reader import require_committed
 from teacher_cache.remote_files import RemoteFiles
 from teacher_cache.shard_file import ShardShape, map_shard
+from teacher_cache.shard_source import MOST_MAPPED
 from teacher_cache.store import TeacherStore
 from teacher_cache.views import fetch_checked
 
@@ -69,6 +70,15 @@ class CachedShards:
 
     def __reduce__(self) -> tuple[object, tuple[RemoteFiles, Path, Path, int]]:
         return (type(self), (self.files, self.mirror, self.cache, self.limit))
+
+    @property
+    def most_mapped(self) -> int:
+        """As ``ShardSource``: about as many as the limit holds."""
+        store = self._checker()
+        storages = [store.storage(name) for name in store.teachers]
+        row_bytes = sum(storage.columns * storage.dtype.itemsize for storage in storages)
+        of_all = max(self.limit // max(row_bytes * store.layout.rows_per_shard, 1), 1)
+        return min(of_all * len(storages), MOST_MAPPED)
 
     def path(self, entry: TeacherEntry, commit: Commit) -> Path:
         """As ``ShardSource``.
