@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -39,12 +38,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(taught: Path) -> Iterator[str]:
+def url(taught: Path, s3: S3Server) -> str:
     """The same run on an S3 server of this machine."""
-    with S3Server().running():
-        fsspec.filesystem("s3").mkdir("runs")
-        ok("store", "push", "s3://runs/one", "--run", taught)
-        yield "s3://runs/one"
+    fsspec.filesystem("s3").mkdir("runs")
+    ok("store", "push", "s3://runs/one", "--run", taught)
+    return "s3://runs/one"
 
 
 SHORT = ["--stage", 1, "--set", "stages.0.steps=6", "--set", "stages.0.log_every=1"]

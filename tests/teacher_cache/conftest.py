@@ -2,7 +2,6 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -45,13 +44,6 @@ def units() -> np.ndarray:
     vectors = np.random.default_rng(7).standard_normal((64, 16), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """An S3 server of this machine, with the variables that lead every client to it."""
-    with S3Server().running() as server:
-        yield server
 
 
 @pytest.fixture
