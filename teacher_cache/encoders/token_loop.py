@@ -3,6 +3,7 @@
 Shape legend: n texts, B texts in a batch, L tokens, T the vector's dimension.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from data_prep.errors import PipeError
 from teacher_cache.batching import token_batches
+from teacher_cache.workers import local_place
 
 _TOKENS_ON_CPU = 2048
 _TOKENS_ON_GPU = 65_536
@@ -164,11 +166,17 @@ def pick_device(device: str) -> str:
         device: ``auto``, or a name that torch knows.
 
     Returns:
-        A name that torch knows: the GPU, if there is one and nothing else was asked for.
+        A name that torch knows. With ``auto``, a GPU if there is one: among several, the one whose
+        turn it is by this process's place among those of its machine.
+
+    Raises:
+        UsageError: The launcher's variable for that place is no number.
     """
     if device != "auto":
         return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{local_place(os.environ) % torch.cuda.device_count()}"
 
 
 def masked_mean(states_BLH: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
