@@ -1,9 +1,6 @@
 """What a run would do, what of it is done, and what the rest costs; from arithmetic alone."""
 
-import statistics
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from data_prep.corpus import Corpus
@@ -12,10 +9,10 @@ from pipelines.run import Run
 from student.config import StageConfig
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
+from teacher_cache.progress import TeacherProgress, teacher_progress
 from teacher_cache.store import TeacherStore
 
 _BYTES_PER_NUMBER = 2  # float16
-_TIMED_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class TeacherPlan:
         tokens: Tokens to encode, at most; None while the number of rows is unknown.
         bytes: Bytes of its vectors; None while the number of rows is unknown.
         license: Its licence.
-        shards_done: Committed shards.
+        shards_done: Committed shards that are not damaged.
         shards_left: Shards still to encode; None while the number of rows is unknown.
         bytes_left: Bytes still to write, likewise.
         seconds_left: Time left at the pace of its latest commits; None if that tells nothing.
@@ -186,39 +183,23 @@ def plan(run: Run) -> Plan:
 def _teacher(
     teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
 ) -> TeacherPlan:
-    known = store is not None and teacher.name in store.teachers
-    done = store.committed(teacher.name) if store and known else frozenset()
-    missing = layout.missing(done) if layout else None
     row_bytes = teacher.dim * _BYTES_PER_NUMBER
-    seconds = None
-    if store and done and missing:
-        pace = _seconds_per_shard(store, teacher.name, sorted(done))
-        seconds = pace * len(missing) if pace is not None else None
+    found = None
+    if layout is not None:
+        found = TeacherProgress.untouched(teacher.name, layout)
+        if store is not None:
+            found = teacher_progress(store, teacher.name)
     return TeacherPlan(
         name=teacher.name,
         dim=teacher.dim,
         tokens=layout.rows * teacher.max_tokens if layout else None,
         bytes=layout.rows * row_bytes if layout else None,
         license=teacher.license,
-        shards_done=len(done),
-        shards_left=len(missing) if missing is not None else None,
-        bytes_left=(
-            sum(len(layout.range_of(shard)) for shard in missing) * row_bytes
-            if layout and missing is not None
-            else None
-        ),
-        seconds_left=seconds,
+        shards_done=found.done if found else 0,
+        shards_left=found.shards - found.done if found else None,
+        bytes_left=found.rows_left * row_bytes if found else None,
+        seconds_left=found.seconds_left if found and found.rows_left else None,
     )
-
-
-def _seconds_per_shard(store: TeacherStore, teacher: str, done: list[int]) -> float | None:
-    """The usual time between two commits; None where the records' whole seconds cannot tell it."""
-    commits = [store.commit(teacher, shard) for shard in done[-_TIMED_SHARDS:]]
-    times = sorted(datetime.fromisoformat(commit.created) for commit in commits if commit)
-    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
-    # The median, so that a pause between two sessions of teaching does not count.
-    usual = statistics.median(gaps) if gaps else 0.0
-    return usual or None
 
 
 def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> StagePlan:
