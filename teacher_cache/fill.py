@@ -13,13 +13,12 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder
 from teacher_cache.running import new_session, sweep
 from teacher_cache.shard_worker import ShardWorkerMaker
+from teacher_cache.sizes import row_bytes
 from teacher_cache.store import TeacherStore
 from teacher_cache.workers import ALONE, Worker
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
-
-_BYTES_PER_NUMBER = 2  # float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def fill_share(
     share = worker.share(range(store.layout.num_shards))
     shards = [shard for shard in share if shard not in standing]
     total = sum(len(corpus.shard_range(shard)) for shard in shards)
-    report(_plan(teacher, worker, len(shards), len(share), total))
+    report(_plan(teacher, worker, len(shards), len(share), total, row_bytes(teacher, store)))
     pace = _Pace()
     shards_written = passed = 0
     maker = ShardWorkerMaker(store, corpus, teacher, load, session)
@@ -151,11 +150,18 @@ class _Pace:
         return self.rows / max(now - self._begun, 1e-9)
 
 
-def _plan(teacher: TeacherConfig, worker: Worker, left: int, share: int, rows: int) -> str:
+def _plan(
+    teacher: TeacherConfig,
+    worker: Worker,
+    left: int,
+    share: int,
+    rows: int,
+    width: int | None,
+) -> str:
     who = f"{teacher.name} ({teacher.license})"
     if worker.of > 1:
         who += f", worker {worker}"
     if not left:
         return f"{who}: every shard is committed"
-    to_write = size(rows * teacher.dim * _BYTES_PER_NUMBER)
-    return f"{who}: {left} of {share} shards to encode, {rows} rows, {to_write} to write"
+    to_write = "" if width is None else f", {size(rows * width)} to write"
+    return f"{who}: {left} of {share} shards to encode, {rows} rows{to_write}"

@@ -11,8 +11,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Self
 
-import numpy as np
-
 from data_prep.errors import PipeError
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit
@@ -178,14 +176,14 @@ def _last_session(ordered: Sequence[Stamp]) -> Sequence[Stamp]:
 
 def _stamp(commit: Commit) -> Stamp:
     ended = datetime.fromisoformat(commit.created).timestamp()
-    return Stamp(ended, getattr(commit, "seconds", None) or 0.0, commit.num_rows)
+    return Stamp(ended, commit.seconds or 0.0, commit.num_rows)
 
 
 def _sound_commit(store: TeacherStore, teacher: str, shard: int) -> Commit | None:
     """A shard's commit, if what can be checked without reading its vectors agrees with it."""
     try:
         commit = store.commit(teacher, shard)
-        store.read_teacher(teacher, np.array([store.layout.range_of(shard).start]))
+        store.check_shard(teacher, shard)
         if commit is not None:
             datetime.fromisoformat(commit.created)
     except (PipeError, ValueError):

@@ -103,6 +103,8 @@ class ShardWorker:
         begun = time.monotonic()
         with mark(store.directory, self._teacher, shard, self._session):
             texts, roles = corpus.checked_texts(shard)
+            encoding = time.monotonic()
             vectors = self._encoder.encode(texts, roles)
-            store.write_shard(self._teacher, shard, vectors, corpus.text_digest(shard))
+            seconds = time.monotonic() - encoding
+            store.write_shard(self._teacher, shard, vectors, corpus.text_digest(shard), seconds)
         return ShardDone(len(texts), time.monotonic() - begun)

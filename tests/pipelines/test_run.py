@@ -280,7 +280,7 @@ def test_the_plan_says_what_is_left(copy):
 def test_time_left_is_at_the_pace_of_the_latest_commits(copy):
     commits = sorted((copy / "store" / "commits" / "second").glob("*.json"))
     for minute, path in enumerate(commits):
-        rewrite(path, created=f"2026-01-01T00:{minute:02d}:00+00:00")
+        rewrite(path, created=f"2026-01-01T00:{minute:02d}:00+00:00", seconds=None)
     commits[-2].unlink()
     plan = json.loads(invoke("plan", "--run", str(copy), "--json").stdout)
     layout = TeacherStore.open(copy / "store").layout

@@ -1,6 +1,6 @@
-"""A worker to kill.
+"""A worker to kill, of one share if it is told which.
 
-``python -m tests.teacher_cache.slow_fill STORE CORPUS LOG SECONDS NOISE [K/N]``. With K/N it is one of several, and fills its own share.
+``python -m tests.teacher_cache.slow_fill STORE CORPUS LOG SECONDS NOISE [K/N]``
 """
 
 import sys

@@ -1,6 +1,5 @@
 """How far a store is: the counts add up, and the pace is that of the work."""
 
-import json
 import random
 
 import pytest
@@ -13,7 +12,7 @@ from teacher_cache.progress import Stamp, TeacherProgress, rows_per_second, teac
 from teacher_cache.running import mark
 from teacher_cache.store import TeacherStore
 from teacher_cache.workers import Worker
-from tests.teacher_cache.small import dummy, make_corpus
+from tests.teacher_cache.small import dummy, make_corpus, rewrite
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +70,8 @@ def test_a_teacher_that_the_store_does_not_have(half):
 
 def test_time_left_follows_from_the_pace(half, big_corpus):
     for minute, shard in enumerate((1, 3, 5, 7, 9)):
-        record = json.loads(commit(half, shard).read_text())
-        record["created"] = f"2026-01-01T00:0{minute}:00+00:00"
-        commit(half, shard).write_text(json.dumps(record))
+        created = f"2026-01-01T00:0{minute}:00+00:00"
+        rewrite(commit(half, shard), created=created, seconds=None)
     found = teacher_progress(half, "dummy")
     assert found.rows_per_second == pytest.approx((3 * 64 + 44) / 240)
     assert found.seconds_left == pytest.approx(5 * 64 / found.rows_per_second)

@@ -60,7 +60,7 @@ def two_actors(lines):
     return load_executor("ray", Places(actors=2), lines.append)
 
 
-def test_a_lost_actor_is_replaced_and_the_store_is_as_if_nothing_had_happened(tmp_path, corpus):
+def test_a_lost_actor_loses_nothing_and_the_store_is_that_of_one_process(tmp_path, corpus):
     log = tmp_path / "encoded.log"
     lines = []
     killed = []
@@ -75,10 +75,10 @@ def test_a_lost_actor_is_replaced_and_the_store_is_as_if_nothing_had_happened(tm
     done = fill_share(store, corpus, dummy(), load, report, executor=two_actors(lines))
     assert (done.shards_written, done.rows_written) == (8, corpus.rows)
     assert any("an actor was lost with task" in line for line in lines)
-    # Both actors and the replacement encoded; only the lost shard was begun twice.
+    # Two actors at least encoded; at most the lost shard was begun twice.
     pids = list(map(int, log.read_text().split()))
-    assert len(set(pids)) == 3
-    assert len(pids) == 9
+    assert {killed[0]} < set(pids)
+    assert len(pids) in (8, 9)
     assert os.getpid() not in pids
     # The killed actor's mark went with the call that it belonged to.
     assert not any((store.directory / "running" / "dummy").iterdir())
@@ -98,6 +98,23 @@ def test_an_actors_sentence_comes_out_as_it_is(tmp_path, corpus):
         )  # fmt: skip
     assert type(caught.value) is PipeError
     assert not store.committed("dummy")
+
+
+def test_a_lost_actor_is_replaced(tmp_path):
+    def make_worker():
+        def work(task):
+            if not (tmp_path / "once").exists():
+                (tmp_path / "once").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return os.getpid(), task * task
+
+        return work
+
+    executor = load_executor("ray", Places(actors=1), lambda line: None)
+    results = dict(executor.run([1, 2, 3], make_worker))
+    assert {task: square for task, (_, square) in results.items()} == {1: 1, 2: 4, 3: 9}
+    # One worker made all three: it was made once, and only its predecessor was lost.
+    assert len({pid for pid, _ in results.values()}) == 1
 
 
 def test_a_task_that_kills_its_actors_is_given_up():
