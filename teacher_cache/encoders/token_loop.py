@@ -71,7 +71,13 @@ class TokenLoop:
         self._pad_id = pad_id
 
     def run(
-        self, tokens: Tokens, forward: Forward, dim: int, *, same_skip: bool = False
+        self,
+        tokens: Tokens,
+        forward: Forward,
+        dim: int,
+        *,
+        same_skip: bool = False,
+        unit: bool = True,
     ) -> npt.NDArray[np.float32]:
         """Encode tokenised texts.
 
@@ -80,9 +86,10 @@ class TokenLoop:
             forward: The model, from a padded batch to its vectors, normalised or not.
             dim: T.
             same_skip: Whether all texts of a batch must leave out equally many tokens.
+            unit: Whether the vectors are normalised.
 
         Returns:
-            (n, T) float32, unit rows, in the order of the texts.
+            (n, T) float32, unit rows unless told otherwise, in the order of the texts.
 
         Raises:
             PipeError: A text has no tokens, or is too long for the device's memory.
@@ -100,7 +107,7 @@ class TokenLoop:
         with torch.inference_mode():
             while batches:
                 rows = batches.popleft()
-                encoded = self._run_batch(tokens, rows, forward)
+                encoded = self._run_batch(tokens, rows, forward, unit)
                 if encoded is None:
                     self._shrink(lengths[rows])
                     rest = np.sort(np.concatenate([rows, *batches]))
@@ -114,11 +121,14 @@ class TokenLoop:
                 vectors[torch.from_numpy(waiting[0])] = waiting[1].cpu()
         return vectors.numpy()
 
-    def _run_batch(self, tokens: Tokens, rows: _Rows, forward: Forward) -> torch.Tensor | None:
-        """Unit vectors (B, T) float32 on the device; None if its memory does not suffice."""
+    def _run_batch(
+        self, tokens: Tokens, rows: _Rows, forward: Forward, unit: bool
+    ) -> torch.Tensor | None:
+        """Vectors (B, T) float32 on the device; None if its memory does not suffice."""
         try:
             skip = torch.from_numpy(tokens.skip[rows]).to(self.device)
-            return F.normalize(forward(self._pad(tokens, rows), skip).float(), dim=1)
+            vectors_BT = forward(self._pad(tokens, rows), skip).float()
+            return F.normalize(vectors_BT, dim=1) if unit else vectors_BT
         except torch.OutOfMemoryError:
             return None
 
