@@ -133,16 +133,30 @@ class SentenceTransformersEncoder:
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
-        encoded = tokenizer(
+        return self._loop.run(
             whole,
+            partial(self._tokenise, tokenizer, whole, self._prompt_lengths(tokenizer, roles)),
+            partial(self._forward, modules),
+            width,
+            same_skip=True,
+            unit=unit,
+        )
+
+    def _tokenise(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: list[str],
+        skip: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+    ) -> Tokens:
+        encoded = tokenizer(
+            [texts[row] for row in rows],
             truncation=True,
             max_length=self._teacher.max_tokens,
             padding=False,
             return_attention_mask=False,
         )
-        tokens = Tokens(encoded, self._prompt_lengths(tokenizer, roles))
-        forward = partial(self._forward, modules)
-        return self._loop.run(tokens, forward, width, same_skip=True, unit=unit)
+        return Tokens(encoded, skip[rows])
 
     def _forward(
         self, modules: list[torch.nn.Module], batch: Features, skip_B: torch.Tensor

@@ -5,6 +5,7 @@ Shape legend: n texts, B texts in a batch, L tokens, H the tower's width, T the 
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -151,8 +152,8 @@ class StellaEncoder:
         Raises:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._tokenise(prompted(self._teacher, texts, roles))
-        return self._loop.run(tokens, self._forward, self.dim)
+        whole = prompted(self._teacher, texts, roles)
+        return self._loop.run(whole, partial(self._tokenise, whole), self._forward, self.dim)
 
     def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts up to the head.
@@ -167,8 +168,9 @@ class StellaEncoder:
         Raises:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._tokenise(prompted(self._teacher, texts, roles))
-        return self._loop.run(tokens, self._pooled, self.state_dim, unit=False)
+        whole = prompted(self._teacher, texts, roles)
+        tokenise = partial(self._tokenise, whole)
+        return self._loop.run(whole, tokenise, self._pooled, self.state_dim, unit=False)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -179,12 +181,14 @@ class StellaEncoder:
         Returns:
             (n, H) float32, unit rows.
         """
-        tokens = self._tokenise(texts)
-        width = int(self._config.hidden_size)
-        return self._loop.run(tokens, lambda batch, _: self._states(batch)[:, 0], width)
+        tokenise = partial(self._tokenise, texts)
+        return self._loop.run(
+            texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.state_dim
+        )
 
-    def _tokenise(self, texts: Sequence[str]) -> Tokens:
+    def _tokenise(self, whole: Sequence[str], rows: npt.NDArray[np.int64]) -> Tokens:
         """Token ids, the end token last or nowhere; a text that is cut off keeps it."""
+        texts = [whole[row] for row in rows]
         most, closes = self._teacher.max_tokens, self._tokens.closes
         if self._teacher.eos == "append" and not closes:
             ids = [[*text, self._tokens.eos_id or 0] for text in self._tokens.ids(texts, most - 1)]
