@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.packed_linear import pack_linears
 from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
@@ -82,6 +83,8 @@ class SentenceTransformersEncoder:
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         check_positions(getattr(self._model[0], "config", None), teacher)
         modules = list(self._model)
+        # The tower alone: what stands behind it is small, and `head` is read from it.
+        pack_linears(modules[0])
         self._before_head, self.head = _split_off_head(modules)
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from data_prep.errors import PipeError
 from teacher_cache.batching import token_batches
 
-_TOKENS_ON_CPU = 2048
+_TOKENS_ON_CPU = 1024  # larger batches leave the processor's caches
 _TOKENS_ON_GPU = 65_536
 _TEXTS_AHEAD = 1024
 
