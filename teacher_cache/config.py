@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.config import Settings
 from data_prep.errors import PipeError
+from data_prep.fingerprint import digest
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["bidirectional", "causal"]
@@ -117,3 +118,8 @@ class TeacherConfig(Settings):
         if self.sha256 is not None:
             exclude |= {"model", "revision"}
         return self.model_dump(mode="json", exclude=exclude, exclude_none=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what decides what is stored."""
+        return digest(self.identity())

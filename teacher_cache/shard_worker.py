@@ -1,19 +1,25 @@
 """A teacher at work on shards, wherever it is made: here, or in an actor on another machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from teacher_cache.canary import check_canary
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import Encoder
+from teacher_cache.encoders import Encoder, as_factored
+from teacher_cache.factored_check import check_factored
 from teacher_cache.running import mark
 from teacher_cache.store import TeacherStore
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
+
+Encode: TypeAlias = Callable[[Sequence[str], Sequence[str]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class ShardWorkerMaker:
 
         Raises:
             PipeError: The teacher cannot be loaded, is not the one that the store has, or its
-                canary's vectors are not what they should be.
+                canary's vectors are not what they should be, or its states do not give its vectors.
         """
         encoder = self.load()
         if encoder.dim != self.teacher.dim:
@@ -63,27 +69,32 @@ class ShardWorkerMaker:
                 f"found vectors of {encoder.dim} numbers from {self.teacher.name}, expected "
                 f"{self.teacher.dim}; mend the teacher's `dim`."
             )
+        encode, head = encoder.encode, None
+        if self.teacher.storage == "factored":
+            factored = as_factored(encoder, self.teacher)
+            check_factored(self.teacher, encoder, factored)
+            encode, head = factored.encode_states, factored.head
         # Only now, so that a teacher that cannot be loaded leaves no entry behind.
-        self.store.add_teacher(self.teacher)
+        self.store.add_teacher(self.teacher, head)
         check_canary(self.store.directory, self.teacher, encoder)
-        return ShardWorker(self, encoder)
+        return ShardWorker(self, encode)
 
 
 class ShardWorker:
     """A loaded and checked teacher that encodes and commits shards."""
 
-    def __init__(self, maker: ShardWorkerMaker, encoder: Encoder) -> None:
+    def __init__(self, maker: ShardWorkerMaker, encode: Encode) -> None:
         """Use ``ShardWorkerMaker``.
 
         Args:
             maker: What it works on.
-            encoder: The loaded teacher.
+            encode: Texts and their roles to what the store keeps of them.
         """
         self._store = maker.store
         self._corpus = maker.corpus
         self._teacher = maker.teacher.name
         self._session = maker.session
-        self._encoder = encoder
+        self._encode = encode
 
     def __call__(self, shard: int) -> ShardDone:
         """Encode a shard and commit it, unless another worker has.
@@ -104,7 +115,7 @@ class ShardWorker:
         with mark(store.directory, self._teacher, shard, self._session):
             texts, roles = corpus.checked_texts(shard)
             encoding = time.monotonic()
-            vectors = self._encoder.encode(texts, roles)
+            vectors = self._encode(texts, roles)
             seconds = time.monotonic() - encoding
             store.write_shard(self._teacher, shard, vectors, corpus.text_digest(shard), seconds)
         return ShardDone(len(texts), time.monotonic() - begun)

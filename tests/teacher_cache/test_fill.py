@@ -14,6 +14,7 @@ import pytest
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from teacher_cache.encoders import load_encoder
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
@@ -135,3 +136,35 @@ def test_a_store_of_another_corpus_is_refused(store: TeacherStore, tmp_path: Pat
     other = make_corpus(tmp_path / "other", 170, seed=5)
     with pytest.raises(PipeError, match="another corpus"):
         fill(store, other, dummy(), DummyEncoder(dummy()), lambda line: None)
+
+
+def test_a_factored_teacher_is_stored_as_its_states(corpus: Corpus, tmp_path: Path) -> None:
+    """What is read is what the teacher gives, up to the rounding of the states."""
+    teacher = dummy("whole", 32, kind="dummy-factored", storage="factored")
+    encoder = load_encoder(teacher)
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    fill(store, corpus, teacher, encoder, lambda line: None)
+    rows = np.arange(corpus.rows)
+    texts, roles = corpus.take(rows)
+    expected = encoder.encode(texts, roles)
+    assert store.read_stored("whole", rows).shape[1] < 32
+    assert np.einsum("nd,nd->n", store.read_teacher("whole", rows), expected).min() > 0.99999
+    assert verify(store, corpus) == []
+
+
+def test_states_that_do_not_give_the_vectors_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    teacher = dummy("whole", 32, kind="dummy-factored", storage="factored")
+    encoder = load_encoder(teacher)
+    sound = encoder.encode_states
+    encoder.encode_states = lambda texts, roles: sound(texts, roles)[:, ::-1]
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with pytest.raises(PipeError, match="expected at least"):
+        fill(store, corpus, teacher, encoder, lambda line: None)
+    assert not store.teachers
+
+
+def test_a_teacher_without_a_last_layer_cannot_be_factored(corpus: Corpus, tmp_path: Path) -> None:
+    teacher = dummy("plain", 32, storage="factored")
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with pytest.raises(PipeError, match="found no linear layer at the end of teacher plain"):
+        fill(store, corpus, teacher, load_encoder(teacher), lambda line: None)
