@@ -155,8 +155,10 @@ def test_a_factored_teacher_is_stored_as_its_states(corpus: Corpus, tmp_path: Pa
 def test_states_that_do_not_give_the_vectors_are_refused(corpus: Corpus, tmp_path: Path) -> None:
     teacher = dummy("whole", 32, kind="dummy-factored", storage="factored")
     encoder = load_encoder(teacher)
-    sound = encoder.encode_states
-    encoder.encode_states = lambda texts, roles: sound(texts, roles)[:, ::-1]
+    encoder.encode_states, encoder.encode = (
+        lambda texts, roles: load_encoder(teacher).encode_states(texts, roles)[:, ::-1],
+        load_encoder(teacher).encode,
+    )
     store = TeacherStore.create(tmp_path / "store", corpus)
     with pytest.raises(PipeError, match="expected at least"):
         fill(store, corpus, teacher, encoder, lambda line: None)
