@@ -23,6 +23,7 @@ from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
     Tokens,
+    Work,
     pick_device,
 )
 from teacher_cache.encoders.towers import check_positions
@@ -89,6 +90,11 @@ class SentenceTransformersEncoder:
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
         self.state_dim = self.head.state_dim if self.head is not None else self.dim
+
+    @property
+    def work(self) -> Work:
+        """What has been computed so far, for benchmarks."""
+        return self._loop.work
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
