@@ -217,10 +217,7 @@ def _held_out(run: Run, contenders: Sequence[Contender]) -> list[HeadAgreement |
     names = [teacher.name for teacher in run.recipe.teachers]
     weights = [teacher.weight for teacher in run.recipe.teachers]
     target_BT = store.read(rows, teachers=names, weights=weights)
-    vectors = {
-        str(place): store.read_teacher(name, rows).astype(np.float32)
-        for place, name in enumerate(names)
-    }
+    vectors = {str(place): store.read_teacher(name, rows) for place, name in enumerate(names)}
     for place, contender in enumerate(contenders[len(names) :], start=len(names)):
         if contender.embed is not None:
             vectors[str(place)] = contender.embed(texts, roles)

@@ -22,6 +22,7 @@ from student.encode import StudentEncoder
 from student.model import Student
 from student.places import Places
 from teacher_cache.store import TeacherStore
+from tests.teacher_cache.small import rewrite
 
 
 def invoke(*arguments: str):
@@ -279,9 +280,7 @@ def test_the_plan_says_what_is_left(copy):
 def test_time_left_is_the_usual_gap_between_commits(copy):
     commits = sorted((copy / "store" / "commits" / "second").glob("*.json"))
     for minute, path in enumerate(commits):
-        commit = json.loads(path.read_text())
-        commit["created"] = f"2026-01-01T00:{minute:02d}:00+00:00"
-        path.write_text(json.dumps(commit))
+        rewrite(path, created=f"2026-01-01T00:{minute:02d}:00+00:00")
     commits[-1].unlink()
     plan = json.loads(invoke("plan", "--run", str(copy), "--json").stdout)
     assert [teacher["seconds_left"] for teacher in plan["teachers"]] == [None, 60]

@@ -1,0 +1,61 @@
+"""Where the shards' files come from: the store's directory, or a cache of a remote store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from data_prep.files import refuse_link
+from teacher_cache.arrays import shard_path
+from teacher_cache.manifest import Commit, TeacherEntry
+
+
+class ShardSource(Protocol):
+    """Finds or fetches the file of a committed shard; goes to worker processes by pickle."""
+
+    def path(self, entry: TeacherEntry, commit: Commit) -> Path:
+        """Give the local file of a shard, fetching it if need be.
+
+        Args:
+            entry: The teacher.
+            commit: The shard's commit.
+
+        Returns:
+            The file; whoever maps it may go on reading when it is removed later.
+
+        Raises:
+            PipeError: It cannot be fetched, or is not what was committed.
+        """
+
+    def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:
+        """Hear which shards will be asked for next; returns at once.
+
+        Args:
+            wanted: The shards, the most urgent first.
+        """
+
+
+@dataclass(frozen=True)
+class LocalShards:
+    """The files of a store on this machine.
+
+    Attributes:
+        vectors: The directory of the Zarr group.
+    """
+
+    vectors: Path
+
+    def path(self, entry: TeacherEntry, commit: Commit) -> Path:
+        """As ``ShardSource``.
+
+        Raises:
+            PipeError: A symbolic link stands in the way.
+        """
+        array = self.vectors / entry.config.name
+        path = shard_path(array, commit.shard)
+        for part in (array, array / "c", path.parent, path):
+            refuse_link(part)
+        return path
+
+    def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:
+        """As ``ShardSource``: nothing to fetch."""
