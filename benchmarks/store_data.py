@@ -125,7 +125,7 @@ def fill(root: Path, texts: Texts) -> dict[str, float]:
             rows = np.arange(len(vectors["stella"])) + shard * texts.rows_per_shard
             size = len(rows) * ROW_BYTES
             timed("store", size, _write_shard, store, shard, vectors, texts)
-            halves = {name: np.asarray(store.read_teacher(name, rows)) for name in TEACHERS}
+            halves = {name: store.read_stored(name, rows) for name in TEACHERS}
             block = np.concatenate(list(halves.values()), axis=1)
             timed("plain", size, _write_plain, file, block)
             if shard < _SHARDS_FOR_ZARR:
@@ -140,11 +140,7 @@ def _write_shard(
 ) -> None:
     for name in TEACHERS:
         store.write_shard(name, shard, vectors[name], texts.text_digest(shard))
-    _sync(path for name in TEACHERS for path in _shard_files(store, name, shard))
-
-
-def _shard_files(store: TeacherStore, name: str, shard: int) -> list[Path]:
-    return list((store.directory / "vectors.zarr" / name / "c" / str(shard)).rglob("*"))
+    _sync(store.shard_path(name, shard) for name in TEACHERS)
 
 
 def _write_plain(file: Any, block: npt.NDArray[np.float16]) -> None:

@@ -19,6 +19,9 @@ from student.order import TrainingOrder
 BATCH = 128
 """Rows in a batch."""
 
+WHEN = ("first_", "", "cold_")
+"""What stands before an order: read for the first time, again, or from cold files."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -81,25 +84,31 @@ def check_equal(store: Candidate, other: Candidate, batches: Batches) -> None:
             raise ValueError(f"reads other numbers than the store from a {order} batch")
 
 
-def time_warm(pair: Mapping[str, Read], drawn: Sequence[Rows], scale: Scale) -> dict[str, float]:
-    """Time reading batches that are in the page cache.
+def time_warm(
+    pair: Mapping[str, Read], drawn: Sequence[Rows], scale: Scale
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Time reading batches that are in the page cache, and then the same batches again.
 
     Args:
-        pair: Two readers.
+        pair: Two readers, newly opened.
         drawn: Batches, the same for both.
         scale: Bounds the seconds and rounds.
 
     Returns:
-        Median milliseconds a batch by reader.
+        Median milliseconds a batch by reader, the first time and the second.
     """
     begin = time.perf_counter()
     for read in pair.values():
         read(drawn[-1])
     once = time.perf_counter() - begin
     rounds = max(3, min(scale.most_rounds, int(scale.seconds / once)))
-    # Each goes through the same batches, in step; no batch comes twice if there are enough.
-    calls = {name: _next_of(read, drawn) for name, read in pair.items()}
-    return {name: seconds * 1e3 for name, seconds in alternate(calls, rounds).items()}
+    passes = []
+    for _ in range(2):
+        # Each goes through the same batches, in step; `alternate` begins with one untimed.
+        calls = {name: _next_of(read, drawn) for name, read in pair.items()}
+        seconds = alternate(calls, rounds)
+        passes.append({name: taken * 1e3 for name, taken in seconds.items()})
+    return passes[0], passes[1]
 
 
 def _next_of(read: Callable[[Rows], object], drawn: Sequence[Rows]) -> Callable[[], object]:
@@ -152,8 +161,6 @@ def compare(
     batches: Batches,
     rows: int,
     scale: Scale,
-    *,
-    again: bool = False,
 ) -> dict[str, float]:
     """Compare the store with somebody else, in both orders, warm and cold.
 
@@ -164,12 +171,9 @@ def compare(
         batches: By order.
         rows: Rows in all.
         scale: How much is done.
-        again: Whether to read the same random batches once more: then a mapped file's pages are
-            in the process already, as they are in a second epoch over a small set.
 
     Returns:
-        ``ORDER_ms`` and ``ORDER_NAME_ms``, ``ORDER_vs_NAME``, and the same after ``cold_``; with
-        ``again`` also of the order ``random_again``.
+        ``ORDER_ms`` and ``ORDER_NAME_ms``, ``ORDER_vs_NAME``, each also after ``WHEN``.
     """
     check_equal(store, other, batches)
     figures: dict[str, float] = {}
@@ -181,15 +185,14 @@ def compare(
 
     for files in (store.files, other.files):
         warm(files)
-    readers = {"store": store.open(), name: other.open()}
     for order, drawn in batches.items():
-        note("", order, time_warm(readers, drawn, scale))
-    if again:
-        note("", "random_again", time_warm(readers, batches["random"], scale))
-    if CAN_DROP:
-        figures["warm_cached_share"] = min(cached_share(store.files), cached_share(other.files))
+        readers = {"store": store.open(), name: other.open()}
+        for when, times in zip(WHEN, time_warm(readers, drawn, scale), strict=False):
+            note(when, order, times)
         readers.clear()
         gc.collect()
+    if CAN_DROP:
+        figures["warm_cached_share"] = min(cached_share(store.files), cached_share(other.files))
         pair = {"store": store, name: other}
         for order, drawn in batches.items():
             times, left = time_cold(pair, drawn, rows, scale)
