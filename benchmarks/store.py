@@ -40,8 +40,8 @@ from benchmarks.store_timing import (
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 
-_FULL = Scale(8192, 4.0, 100, 3, 16, 60.0)
-_QUICK = Scale(512, 0.5, 10, 1, 2, 2.0)
+_FULL = Scale(8192, 4.0, 100, 15.0, 3, 16, 60.0)
+_QUICK = Scale(512, 0.5, 10, 1.0, 1, 2, 2.0)
 
 
 def _halves(root: Path, texts: Texts, batches: Batches, scale: Scale) -> dict[str, float]:

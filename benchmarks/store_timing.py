@@ -29,8 +29,9 @@ class Scale:
 
     Attributes:
         rows_per_shard: Rows in a shard of the store.
-        seconds: For one pair of readers in one order.
+        seconds: For one pair of readers in one order, warm.
         most_rounds: Of warm reading.
+        cold_seconds: For one pair in one order, cold; the first set is read in any case.
         cold_rounds: Sets of batches read from cold files.
         cold_batches: Batches in such a set.
         memory_seconds: For the reader whose memory is measured.
@@ -39,6 +40,7 @@ class Scale:
     rows_per_shard: int
     seconds: float
     most_rounds: int
+    cold_seconds: float
     cold_rounds: int
     cold_batches: int
     memory_seconds: float
@@ -136,7 +138,10 @@ def time_cold(
     """
     taken: dict[str, list[float]] = {name: [] for name in pair}
     left = 0.0
+    deadline = time.monotonic() + scale.cold_seconds
     for part in range(scale.cold_rounds):
+        if part and time.monotonic() > deadline:
+            break
         first = part * scale.cold_batches
         batches = [drawn[n % len(drawn)] for n in range(first, first + scale.cold_batches)]
         for name, candidate in pair.items():
