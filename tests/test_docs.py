@@ -55,7 +55,9 @@ def test_every_link_leads_to_a_file(page):
 
 def test_the_plain_reader_in_the_docs_runs(finished, tmp_path):
     directory, _ = finished
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "store.md").read_text(), re.S)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "store-format.md").read_text(), re.S
+    )
     script = tmp_path / "reader.py"
     script.write_text(code)
     done = subprocess.run(

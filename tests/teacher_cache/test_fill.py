@@ -40,12 +40,13 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
     moments = random.Random(3)
     corpus = make_corpus(tmp_path, ROWS)
     directory, log = tmp_path / "store", tmp_path / "encoded.log"
+    log.touch()
     command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
     command += [str(corpus.directory), str(log), "0.02", "0"]
     kills = 0
     before: dict[str, tuple[int, bytes]] = {}
     while len(before) < SHARDS:
-        encoded_before = log.read_text().split() if log.exists() else []
+        encoded_before = log.read_text().split()
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert worker.stdout is not None
         assert "shards to encode" in worker.stdout.readline()
@@ -125,8 +126,8 @@ def test_a_changed_teacher_is_refused_before_it_encodes(
     encoder = LoggingEncoder(changed, corpus, tmp_path / "log")
     with pytest.raises(PipeError, match="max_tokens changed from 64 to 32"):
         fill(store, corpus, changed, encoder, lambda line: None)
-    with pytest.raises(PipeError, match="found vectors of 24 numbers from wide, expected 23"):
-        fill(store, corpus, dummy("wide", 23), encoder, lambda line: None)
+    with pytest.raises(PipeError, match="found vectors of 24 numbers from other, expected 23"):
+        fill(store, corpus, dummy("other", 23), encoder, lambda line: None)
     assert not (tmp_path / "log").exists()
 
 
