@@ -25,6 +25,7 @@ class TeacherPlan:
     Attributes:
         name: The teacher.
         dim: Numbers in a vector.
+        weight: Its share in the target; 0 keeps it out.
         tokens: Tokens to encode, at most; None while the number of rows is unknown.
         bytes: Bytes of its vectors; None while the number of rows is unknown.
         license: Its licence.
@@ -36,6 +37,7 @@ class TeacherPlan:
 
     name: str
     dim: int
+    weight: float
     tokens: int | None
     bytes: int | None
     license: str
@@ -46,7 +48,7 @@ class TeacherPlan:
 
     def as_line(self) -> str:
         """The teacher's line for people."""
-        parts = [f"{self.dim}-d"]
+        parts = [f"{self.dim}-d" if self.weight else f"{self.dim}-d, not in the target"]
         if self.tokens is not None and self.bytes is not None:
             parts += [f"at most {self.tokens:,} tokens to encode", size(self.bytes)]
         parts.append(f"licence {self.license}")
@@ -174,7 +176,7 @@ def plan(run: Run) -> Plan:
         rows_are_exact=exact,
         shards=layout.num_shards if layout else None,
         target_width=recipe.target_width,
-        store_bytes=rows * recipe.target_width * _BYTES_PER_NUMBER if rows else None,
+        store_bytes=sum(teacher.bytes or 0 for teacher in teachers) if rows else None,
         store_bytes_left=sum(teacher.bytes_left or 0 for teacher in teachers) if rows else None,
         teachers=teachers,
         stages=tuple(
@@ -197,6 +199,7 @@ def _teacher(
     return TeacherPlan(
         name=teacher.name,
         dim=teacher.dim,
+        weight=teacher.weight,
         tokens=layout.rows * teacher.max_tokens if layout else None,
         bytes=layout.rows * row_bytes if layout else None,
         license=teacher.license,

@@ -174,3 +174,17 @@ def test_too_few_shards_are_a_sentence_and_leave_no_record(partial):
     assert "lacks" in output
     assert "--rows available" in output
     assert not run.places.identity(1).exists()
+
+
+def test_held_out_rows_that_have_not_come(partial):
+    run = partial().come(SHARDS)
+    run.distill("--stage", "1", "--rows", "available")
+    code, output = run.pipe("eval")
+    assert code == 1
+    assert "held-out" in output
+    assert "shard 0" in output
+    assert "pipe teach --teacher second" in output
+    run.come({"dummy": [], "second": [0]})
+    code, output = run.pipe("eval")
+    assert code == 0, output
+    assert "held-out cosine" in output
