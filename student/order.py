@@ -61,6 +61,11 @@ class TrainingOrder:
         """Whole batches in an epoch."""
         return len(self.rows) // self.batch_size
 
+    @property
+    def steps_per_window(self) -> int:
+        """About how many steps a window lasts; at least 1."""
+        return max(1, self.block_rows * self.window_blocks // self.batch_size)
+
     def batch(self, step: int) -> Rows:
         """The rows of a step.
 

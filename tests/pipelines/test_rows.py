@@ -9,6 +9,7 @@ import pytest
 from data_prep.errors import PipeError
 from student.batches import BatchStream
 from student.trainer import DistillTrainer
+from teacher_cache.store import TeacherStore
 from tests.pipelines.partial_run import SIZE, Partial, prepare
 from tests.pipelines.test_kill import kill_when, losses
 
@@ -54,6 +55,30 @@ def test_a_stage_is_trained_on_the_shards_that_every_teacher_has(partial, monkey
     assert run.record(1)["shards"] == {"ranges": "1,3-4", "count": 3}
     assert run.record(2)["shards"] == {"ranges": "0-1,3-5", "count": 5}
     assert run.record(2)["earlier_shards"] == [{"ranges": "1,3-4", "count": 3}]
+
+
+def test_the_store_hears_one_window_ahead_what_will_be_read(partial, monkeypatch):
+    run = partial().come(SHARDS)
+    steps: list[set[int]] = []
+    announced: list[tuple[set[int], list[str], int]] = []
+    plain = BatchStream._read
+
+    def watched(stream):
+        for batch in plain(stream):
+            steps.append(set(batch["rows"].tolist()))
+            yield batch
+
+    def expect(store, rows, teachers):
+        announced.append((set(rows.tolist()), teachers, len(steps)))
+
+    monkeypatch.setattr(BatchStream, "_read", watched)
+    monkeypatch.setattr(TeacherStore, "expect", expect)
+    sets = ["training.order_window_blocks=1", "stages.0.steps=10", "stages.0.save_every=10"]
+    run.distill("--stage", "1", "--rows", "available", *(f"--set={one}" for one in sets))
+    # A window of 64 rows lasts 4 steps of 16.
+    assert announced == [
+        (set().union(*steps[first : first + 8]), ["dummy", "second"], first) for first in (0, 4, 8)
+    ]
 
 
 def test_with_every_shard_there_it_is_a_stage_on_all_rows(partial):
