@@ -22,6 +22,7 @@ class TeacherPlan:
     Attributes:
         name: The teacher.
         dim: Numbers in a vector.
+        weight: Its share in the target; 0 keeps it out.
         tokens: Tokens to encode, at most; None while the number of rows is unknown.
         bytes: Bytes of its vectors; None while the number of rows is unknown, or the width of a
             row, which only a loaded model can tell where its pooled states are stored.
@@ -34,6 +35,7 @@ class TeacherPlan:
 
     name: str
     dim: int
+    weight: float
     tokens: int | None
     bytes: int | None
     license: str
@@ -44,7 +46,7 @@ class TeacherPlan:
 
     def as_line(self) -> str:
         """The teacher's line for people."""
-        parts = [f"{self.dim}-d"]
+        parts = [f"{self.dim}-d" if self.weight else f"{self.dim}-d, not in the target"]
         if self.tokens is not None:
             parts.append(f"at most {self.tokens:,} tokens to encode")
         if self.bytes is not None:
@@ -196,6 +198,7 @@ def _teacher(
     return TeacherPlan(
         name=teacher.name,
         dim=teacher.dim,
+        weight=teacher.weight,
         tokens=layout.rows * teacher.max_tokens if layout else None,
         bytes=layout.rows * width if layout and width else None,
         license=teacher.license,

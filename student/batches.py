@@ -133,7 +133,12 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
         store = TeacherStore.open(self.store)
-        for rows in self.order.batches(self.steps.start, self.steps.stop):
+        window = self.order.steps_per_window
+        for step in self.steps:
+            if (step - self.steps.start) % window == 0:
+                # A window reads from all its shards at once, so the next one is announced as well.
+                self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
+            rows = self.order.batch(step)
             texts, roles = corpus.take(rows)
             grouped = self.tokenization.groups(texts, roles)
             places = np.concatenate([places for places, _ in grouped])
@@ -145,6 +150,11 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
                 target=torch.from_numpy(target_BT),
                 rows=torch.from_numpy(rows[places]),
             )
+
+    def _announce(self, store: TeacherStore, steps: range) -> None:
+        """Let a remote store fetch what some steps will read."""
+        rows = np.concatenate(list(self.order.batches(steps.start, steps.stop)))
+        store.expect(rows, list(self.weights))
 
     def loader(self, readers: int) -> "BatchLoader":
         """A loader that reads ahead of the step.
