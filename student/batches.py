@@ -14,10 +14,10 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
-from student.read_ahead import announced
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 from teacher_cache.open_store import RemoteStore, open_store
+from teacher_cache.store import TeacherStore
 
 
 class DistillBatch(TypedDict):
@@ -134,12 +134,12 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
         store = open_store(self.store)
-        batches = self.order.batches(self.steps.start, self.steps.stop)
-        if isinstance(self.store, RemoteStore):
-            window = self.order.block_rows * self.order.window_blocks
-            ahead = -(-window // self.order.batch_size)
-            batches = announced(batches, lambda rows: store.expect(rows, list(self.weights)), ahead)
-        for rows in batches:
+        window = self.order.steps_per_window
+        for step in self.steps:
+            if (step - self.steps.start) % window == 0:
+                # A window reads from all its shards at once, so the next one is announced as well.
+                self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
+            rows = self.order.batch(step)
             texts, roles = corpus.take(rows)
             grouped = self.tokenization.groups(texts, roles)
             places = np.concatenate([places for places, _ in grouped])
@@ -151,6 +151,11 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
                 target=torch.from_numpy(target_BT),
                 rows=torch.from_numpy(rows[places]),
             )
+
+    def _announce(self, store: TeacherStore, steps: range) -> None:
+        """Let a remote store fetch what some steps will read."""
+        rows = np.concatenate(list(self.order.batches(steps.start, steps.stop)))
+        store.expect(rows, list(self.weights))
 
     def loader(self, readers: int) -> "BatchLoader":
         """A loader that reads ahead of the step.

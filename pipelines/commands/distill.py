@@ -11,6 +11,7 @@ from pipelines.commands.options import run_options
 from pipelines.distill import distill
 from pipelines.moving import bring_run, reading_from
 from pipelines.run import Run
+from student.stage_rows import RowChoice
 
 _FILES_AT_A_TIME = 4
 
@@ -40,6 +41,14 @@ def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Only this stage. May be repeated. Default: every stage that is not finished.",
 )
 @click.option(
+    "--rows",
+    type=click.Choice(["all", "available"]),
+    default="all",
+    show_default=True,
+    help="What a stage that begins is trained on: all rows, or those of the shards that every "
+    "teacher has committed by then.",
+)
+@click.option(
     "--store",
     metavar="PLACE",
     envvar="PIPE_STORE",
@@ -62,18 +71,28 @@ def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     help="What the shards in the cache may take.",
 )
 def command(
-    run: Run, stages: tuple[int, ...], store: str | None, cache: Path | None, cache_size: str
+    run: Run,
+    stages: tuple[int, ...],
+    rows: RowChoice,
+    store: str | None,
+    cache: Path | None,
+    cache_size: str,
 ) -> None:
     """Train the student from the store, without loading a teacher.
+
+    With --rows available, training may begin while the store is still being filled. A stage keeps
+    the shards that it began with, whatever comes later and however often it is resumed; the next
+    stage takes those that are there when it begins.
 
     \b
     Examples:
       pipe distill --run r
       pipe distill --run r --stage 2
+      pipe distill --run r --stage 1 --rows available
       pipe distill --run r --store s3://bucket/run --cache /scratch/cache --cache-size 500GB
     """
     source = reading_from(store, cache, cache_size) if store else None
     run.begin()
     for number in stages or range(1, len(run.recipe.stages) + 1):
-        distill(run, number, source)
+        distill(run, number, rows, source)
     run.keep_recipe(trained=True)

@@ -1,55 +1,9 @@
-"""Reading ahead of training from a remote store: what is asked for next is fetched meanwhile."""
+"""Room in the cache: training from a remote store reads the shards of a window together."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-
-import numpy as np
-from numpy.typing import NDArray
 
 from data_prep.errors import PipeError
 from teacher_cache.store import TeacherStore
-
-Rows = NDArray[np.int64]
-
-_TELLINGS = 8
-"""How often, while what was announced is used up, more is announced."""
-
-
-def announced(
-    batches: Iterable[Rows], expect: Callable[[Rows], None], ahead: int
-) -> Iterator[Rows]:
-    """Pass batches on, and say in time which rows will come.
-
-    Args:
-        batches: The rows of consecutive steps.
-        expect: Takes the rows of the next steps, the nearest first; returns at once.
-        ahead: How many steps to look ahead.
-
-    Yields:
-        The same batches.
-
-    >>> told = []
-    >>> steps = [np.array([n]) for n in range(4)]
-    >>> [int(rows[0]) for rows in announced(steps, lambda rows: told.append(rows.tolist()), 2)]
-    [0, 1, 2, 3]
-    >>> told
-    [[0, 1], [1, 2], [2, 3], [3]]
-    """
-    rest = iter(batches)
-    coming: deque[Rows] = deque()
-    every = max(ahead // _TELLINGS, 1)
-    told = every
-    while True:
-        while len(coming) < ahead and (rows := next(rest, None)) is not None:
-            coming.append(rows)
-        if not coming:
-            return
-        if told == every:
-            expect(np.concatenate(coming))
-            told = 0
-        told += 1
-        yield coming.popleft()
 
 
 def require_room(
