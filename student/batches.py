@@ -16,6 +16,7 @@ from student.model import TokenGroup
 from student.order import TrainingOrder
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
+from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 
 
@@ -91,7 +92,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
     def __init__(
         self,
         corpus: Path,
-        store: Path,
+        store: Path | RemoteStore,
         weights: dict[str, float],
         order: TrainingOrder,
         steps: range,
@@ -101,7 +102,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
         Args:
             corpus: The corpus directory.
-            store: The store directory.
+            store: The store directory, or where the store lies and the cache for it.
             weights: The teachers in the target, in order, and the weight of each.
             order: Which rows a step sees.
             steps: Which steps to yield.
@@ -132,7 +133,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
-        store = TeacherStore.open(self.store)
+        store = open_store(self.store)
         window = self.order.steps_per_window
         for step in self.steps:
             if (step - self.steps.start) % window == 0:

@@ -13,6 +13,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import exclusive, read_json, write_json
 from student.batches import BatchStream, Tokenization
+from student.cache_room import require_room
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.identity import (
     AvailableShards,
@@ -31,6 +32,7 @@ from student.places import Places
 from student.stage_rows import RowChoice, choose_rows, fitting_steps, stage_order
 from student.trainer import DistillTrainer
 from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
+from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 
 Report = Callable[[str], None]
@@ -42,7 +44,7 @@ class Distillation:
 
     Attributes:
         corpus: The corpus directory.
-        store: The store directory.
+        store: The store directory, or where the store lies and the cache for it.
         places: Where the start, the checkpoints and the final weights go.
         teachers: The teachers in the target, in order, and the weight of each.
         student: The recipe's student.
@@ -54,7 +56,7 @@ class Distillation:
     """
 
     corpus: Path
-    store: Path
+    store: Path | RemoteStore
     places: Places
     teachers: dict[str, float]
     student: StudentConfig
@@ -114,8 +116,11 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
             f"stage {number} is not in the recipe; it has stages 1 to {len(run.stages)}."
         )
     corpus = Corpus.open(run.corpus)
-    store = TeacherStore.open(run.store, corpus)
+    store = open_store(run.store, corpus)
     _require_teachers(store, run.teachers)
+    if isinstance(run.store, RemoteStore):
+        blocks = run.training.order_block_rows, run.training.order_window_blocks
+        require_room(store, list(run.teachers), *blocks, run.store.limit)
     with exclusive(run.places.root, "is training in"):
         return _run_alone(run, number, corpus, store, report)
 

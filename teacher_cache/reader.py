@@ -21,9 +21,6 @@ from teacher_cache.shard_file import FileIdentity, MappedShard, ShardShape, map_
 from teacher_cache.shard_source import ShardSource
 from teacher_cache.storage import Storage, Stored
 
-_MOST_MAPPED = 256
-"""Shards mapped at a time; each holds a file descriptor, of which a process has about 1024."""
-
 _ROWS_AT_A_TIME = 512
 """Rows gathered before they are converted."""
 
@@ -77,7 +74,7 @@ class ShardReader:
             mapped = self._map(entry, shard)
             with self._lock:
                 self._mapped[key] = mapped
-                if len(self._mapped) > _MOST_MAPPED:
+                if len(self._mapped) > self._source.most_mapped:
                     self._mapped.popitem(last=False)
         return mapped
 
