@@ -1,4 +1,4 @@
-"""Room in the cache: training from a remote store reads the shards of a window together."""
+"""Whether a cache has room for what training reads from a remote store at a time."""
 
 import math
 
