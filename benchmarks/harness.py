@@ -11,18 +11,21 @@ from typing import Any
 import torch
 
 
-def options(description: str | None) -> argparse.Namespace:
+def options(description: str | None, **flags: str) -> argparse.Namespace:
     """Read a benchmark's options.
 
     Args:
         description: What the benchmark asks.
+        flags: Help for flags of its own, by name.
 
     Returns:
-        ``quick`` and ``json``.
+        ``quick``, ``json``, and its own.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="A smoke run of a few seconds.")
     parser.add_argument("--json", action="store_true", help="End with one JSON object on a line.")
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     return parser.parse_args()
 
 
