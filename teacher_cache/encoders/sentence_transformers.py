@@ -58,21 +58,8 @@ class SentenceTransformersEncoder:
             PipeError: The model is not there, is another one, needs code of its own, or cannot take
                 texts as long as ``max_tokens``.
         """
-        directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
         device = pick_device(device)
-        try:
-            self._model = SentenceTransformer(
-                str(directory),
-                device=device,
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"dtype": getattr(torch, teacher.dtype)},
-            ).eval()
-        except Exception as error:  # raised by any of the libraries below
-            raise PipeError(
-                f"the model in {directory} cannot be loaded ({error}), expected a "
-                "sentence-transformers directory that needs no code of its own."
-            ) from error
+        self._model = load_model(teacher, device)
         self._teacher = teacher
         self._tokenizer = getattr(self._model[0], "tokenizer", None)
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
@@ -80,9 +67,8 @@ class SentenceTransformersEncoder:
         self._loop = TokenLoop(device, _pad_id(self._model, self._tokenizer), token_budget)
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
-        check_positions(getattr(self._model[0], "config", None), teacher)
         modules = list(self._model)
-        self._before_head, self.head = _split_off_head(modules)
+        self._before_head, self.head = split_off_head(modules)
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
         self.state_dim = self.head.state_dim if self.head is not None else self.dim
@@ -133,14 +119,7 @@ class SentenceTransformersEncoder:
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
-        encoded = tokenizer(
-            whole,
-            truncation=True,
-            max_length=self._teacher.max_tokens,
-            padding=False,
-            return_attention_mask=False,
-        )
-        tokens = Tokens(encoded, self._prompt_lengths(tokenizer, roles))
+        tokens = tokenise(self._model, self._teacher, whole, roles)
         forward = partial(self._forward, modules)
         return self._loop.run(tokens, forward, width, same_skip=True, unit=unit)
 
@@ -160,20 +139,6 @@ class SentenceTransformersEncoder:
         vectors_BT: torch.Tensor = features["sentence_embedding"]
         return vectors_BT
 
-    def _prompt_lengths(
-        self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str]
-    ) -> npt.NDArray[np.int64]:
-        """Tokens in front of each text that its pooling leaves out, (n,); mostly none."""
-        lengths = dict.fromkeys(("passage", "question"), 0)
-        if not all(getattr(module, "include_prompt", True) for module in self._model):
-            for role, prompt in self._teacher.prompts.model_dump().items():
-                if prompt:
-                    ids = tokenizer(prompt)["input_ids"]
-                    # The closing special token does not stand between the prompt and the text.
-                    closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
-                    lengths[role] = len(ids) - closed
-        return np.array([lengths[role] for role in roles], np.int64)
-
     def _encode_plainly(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Models without a transformers tokenizer, such as static embeddings."""
         vectors: npt.NDArray[np.floating] = self._model.encode(
@@ -187,10 +152,82 @@ class SentenceTransformersEncoder:
         return vectors.astype(np.float32, copy=False)
 
 
-def _split_off_head(
+def load_model(teacher: TeacherConfig, device: str) -> SentenceTransformer:
+    """Load a sentence-transformers model without any code of its own.
+
+    Args:
+        teacher: The teacher's settings.
+        device: A name that torch knows.
+
+    Returns:
+        The model, not training.
+
+    Raises:
+        PipeError: The model is not there, is another one, needs code of its own, or cannot take
+            texts as long as ``max_tokens``.
+    """
+    directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
+    try:
+        model = SentenceTransformer(
+            str(directory),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"dtype": getattr(torch, teacher.dtype)},
+        ).eval()
+    except Exception as error:  # raised by any of the libraries below
+        raise PipeError(
+            f"the model in {directory} cannot be loaded ({error}), expected a "
+            "sentence-transformers directory that needs no code of its own."
+        ) from error
+    check_positions(getattr(model[0], "config", None), teacher)
+    return model
+
+
+def tokenise(
+    model: SentenceTransformer, teacher: TeacherConfig, texts: list[str], roles: Sequence[str]
+) -> Tokens:
+    """Tokenise texts with a model's transformers tokenizer.
+
+    Args:
+        model: The model.
+        teacher: The teacher's settings.
+        texts: n texts, their prompts in front.
+        roles: ``passage`` or ``question`` for each.
+
+    Returns:
+        Their tokens, and how many in front its pooling leaves out; mostly none.
+    """
+    tokenizer = model[0].tokenizer
+    encoded = tokenizer(
+        texts,
+        truncation=True,
+        max_length=teacher.max_tokens,
+        padding=False,
+        return_attention_mask=False,
+    )
+    lengths = dict.fromkeys(("passage", "question"), 0)
+    if not all(getattr(module, "include_prompt", True) for module in model):
+        for role, prompt in teacher.prompts.model_dump().items():
+            if prompt:
+                ids = tokenizer(prompt)["input_ids"]
+                # The closing special token does not stand between the prompt and the text.
+                closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
+                lengths[role] = len(ids) - closed
+    return Tokens(encoded, np.array([lengths[role] for role in roles], np.int64))
+
+
+def split_off_head(
     modules: list[torch.nn.Module],
 ) -> tuple[list[torch.nn.Module], LinearHead | None]:
-    """The modules in front of a linear one that is the last step before normalising, and that."""
+    """Find the linear layer that is a model's last step before normalising.
+
+    Args:
+        modules: The model's modules.
+
+    Returns:
+        Those in front of it, and the layer; all of them and None if there is no such layer.
+    """
     before = list(modules)
     while before and isinstance(before[-1], Normalize):
         before.pop()
