@@ -7,23 +7,26 @@ from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import load_encoder
+from teacher_cache.engines import check_engine, load_for_corpus
 from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
 
 
-def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
+def teach(run: Run, teachers: Sequence[TeacherConfig], engine: str = "transformers") -> None:
     """Encode every missing shard of some teachers; what is committed is not encoded again.
 
     Args:
         run: The run.
         teachers: Which teachers.
+        engine: What runs them, a row of ``teacher_cache.engines.ENGINES``.
 
     Raises:
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
-            cannot be loaded, or its vectors are unsound.
+            cannot be loaded or run on the engine, or its vectors are unsound.
     """
     quiet_libraries()
+    for teacher in teachers:
+        check_engine(engine, teacher)
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
@@ -35,4 +38,4 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
                 say(f"{teacher.name} ({teacher.license}): every shard is committed")
                 continue
         say(f"{teacher.name} ({teacher.license}): loading the model and checking it")
-        fill(store, corpus, teacher, load_encoder(teacher), say)
+        fill(store, corpus, teacher, load_for_corpus(engine, teacher, corpus, say), say)

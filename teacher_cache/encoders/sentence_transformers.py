@@ -119,7 +119,8 @@ class SentenceTransformersEncoder:
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
-        tokens = tokenise(self._model, self._teacher, whole, roles)
+        pooled = all(getattr(module, "include_prompt", True) for module in self._model)
+        tokens = tokenise(tokenizer, self._teacher, whole, roles, prompts_pooled=pooled)
         forward = partial(self._forward, modules)
         return self._loop.run(tokens, forward, width, same_skip=True, unit=unit)
 
@@ -185,20 +186,25 @@ def load_model(teacher: TeacherConfig, device: str) -> SentenceTransformer:
 
 
 def tokenise(
-    model: SentenceTransformer, teacher: TeacherConfig, texts: list[str], roles: Sequence[str]
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: TeacherConfig,
+    texts: list[str],
+    roles: Sequence[str],
+    *,
+    prompts_pooled: bool,
 ) -> Tokens:
     """Tokenise texts with a model's transformers tokenizer.
 
     Args:
-        model: The model.
+        tokenizer: The tokenizer.
         teacher: The teacher's settings.
         texts: n texts, their prompts in front.
         roles: ``passage`` or ``question`` for each.
+        prompts_pooled: Whether the model pools the tokens of prompts as well; most do.
 
     Returns:
-        Their tokens, and how many in front its pooling leaves out; mostly none.
+        Their tokens, and how many in front its pooling leaves out.
     """
-    tokenizer = model[0].tokenizer
     encoded = tokenizer(
         texts,
         truncation=True,
@@ -207,7 +213,7 @@ def tokenise(
         return_attention_mask=False,
     )
     lengths = dict.fromkeys(("passage", "question"), 0)
-    if not all(getattr(module, "include_prompt", True) for module in model):
+    if not prompts_pooled:
         for role, prompt in teacher.prompts.model_dump().items():
             if prompt:
                 ids = tokenizer(prompt)["input_ids"]

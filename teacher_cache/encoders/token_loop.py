@@ -45,6 +45,19 @@ class Tokens:
         """Tokens of each text, (n,) int64."""
         return np.array([len(ids) for ids in self.columns["input_ids"]], np.int64)
 
+    def expect_some(self) -> None:
+        """Check that every text has tokens.
+
+        Raises:
+            PipeError: One has none, and so no direction.
+        """
+        lengths = self.lengths
+        if not lengths.all():
+            raise PipeError(
+                f"text {int(np.argmin(lengths))} of {len(lengths)} has no tokens, expected at "
+                "least one; remove empty texts."
+            )
+
 
 class TokenLoop:
     """Runs a shard's texts longest first, in batches under a token budget, padded on the right.
@@ -94,12 +107,8 @@ class TokenLoop:
         Raises:
             PipeError: A text has no tokens, or is too long for the device's memory.
         """
+        tokens.expect_some()
         lengths = tokens.lengths
-        if not lengths.all():
-            raise PipeError(
-                f"text {int(np.argmin(lengths))} of {len(lengths)} has no tokens, expected at "
-                "least one; remove empty texts."
-            )
         groups = tokens.skip if same_skip else np.zeros_like(tokens.skip)
         vectors = torch.empty(len(lengths), dim, dtype=torch.float32)
         batches = self._plan(np.arange(len(lengths)), lengths, groups)
