@@ -27,19 +27,16 @@ _TOKENS_ON_CPU = 2048
 _TOKENS_ON_GPU = 16_384
 _CACHE_ON_CPU = 1 << 30  # bytes; only causal towers use it
 
-# What vLLM reads beside the weights. Its own reading of modules.json (heads, pooling, lengths) is
-# kept away from it: that differs between its versions, and is done here.
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
+# vLLM wants a tokenizer even where it is given token ids only; this one knows no words.
+_NO_WORDS: Mapping[str, Any] = {
+    "version": "1.0",
+    "model": {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"},
+    "added_tokens": [],
+}
+_NO_WORDS_SETTINGS: Mapping[str, Any] = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "unk_token": "<unk>",
+}
 
 _ENVIRONMENT: Mapping[str, str] = {
     # In this process, every text is there before the first batch is made: the same batches, and so
@@ -69,7 +66,7 @@ class VllmEngine:
         """Start vLLM.
 
         Args:
-            directory: Holds weights and tokenizer.
+            directory: Holds the weights.
             config: What vLLM shall find in ``config.json``.
             teacher: Gives the dtype and the maximum length.
             pooling: How the states of a text become one.
@@ -201,9 +198,18 @@ class VllmEngine:
 
 
 def _stage(staged: Path, directory: Path, config: Mapping[str, Any]) -> None:
-    """Put a model's weights and tokenizer beside a config of ours."""
-    (staged / "config.json").write_text(json.dumps(config))
-    for pattern in ("*.safetensors", "*.safetensors.index.json", *_TOKENIZER_FILES):
+    """Put a model's weights beside a config of ours.
+
+    What vLLM would read of pooling, heads, lengths and tokens by itself differs between its
+    versions; all of that is done here, so the files stay away from it.
+    """
+    for name, content in (
+        ("config.json", config),
+        ("tokenizer.json", _NO_WORDS),
+        ("tokenizer_config.json", _NO_WORDS_SETTINGS),
+    ):
+        (staged / name).write_text(json.dumps(content))
+    for pattern in ("*.safetensors", "*.safetensors.index.json"):
         for file in directory.glob(pattern):
             (staged / file.name).symlink_to(file.resolve())
 

@@ -51,8 +51,8 @@ class VllmSentenceTransformersEncoder:
         modules: list[nn.Module] = list(model)
         pooling = vllm_pooling(modules, teacher)
         directory = model_directory(teacher.model, teacher.revision)
-        first = read_json(directory / "modules.json")[0]
-        tower = directory / first.get("path", "")
+        listed = directory / "modules.json"  # absent: a bare transformer, its states averaged
+        tower = directory / (read_json(listed)[0]["path"] if listed.exists() else "")
         self._teacher = teacher
         self._tokenizer = modules[0].tokenizer
         self.dim = int(model.get_embedding_dimension() or 0)
