@@ -71,8 +71,8 @@ def check_engine(name: str, teacher: TeacherConfig) -> None:
     if name != "transformers" and teacher.kind not in engine.adapters:
         raise UsageError(
             f"found teacher {teacher.name} of kind {teacher.kind} for the engine {name}, expected "
-            f"one of the kinds that it runs ({', '.join(engine.adapters)}); name such teachers "
-            "with `--teacher`, and run the others with `--engine transformers`."
+            f"one of the kinds that it runs ({', '.join(engine.adapters)}); name the other "
+            "teachers with `--teacher`, and run this one with `--engine transformers`."
         )
     if engine.package is not None and importlib.util.find_spec(engine.package) is None:
         raise PipeError(

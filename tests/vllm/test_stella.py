@@ -108,3 +108,9 @@ def test_a_causal_tower_of_the_released_names(
     found = causal.encode(TEXTS, ["passage"] * 5)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
     assert np.abs(tower.encode(TEXTS, ["passage"] * 5) - found).max() > 1e-2
+
+
+def test_what_vllm_cannot_run_is_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    teacher = settings(directory=make_stella(tmp_path / "model", width=32, heads=4))
+    with pytest.raises(PipeError, match=r"vLLM .* `--engine transformers`"):
+        VllmStellaEncoder(teacher).encode(["a"], ["passage"])
