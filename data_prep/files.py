@@ -39,6 +39,22 @@ def replace_durably(source: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link, which could lead out of the directory that is being read.
+
+    Args:
+        path: A file or directory, which need not exist.
+
+    Raises:
+        PipeError: It is a symbolic link.
+    """
+    if path.is_symlink():
+        raise PipeError(
+            f"found a symbolic link at {path}, expected a file or directory of its own, since a "
+            "link could lead anywhere; put the file itself there."
+        )
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file elsewhere in its directory and put it in place only when it is whole.

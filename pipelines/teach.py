@@ -1,41 +1,51 @@
 """Encoding the corpus with the recipe's teachers."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from data_prep.corpus import Corpus
+from data_prep.executors import Executor
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from teacher_cache.config import TeacherConfig
+from teacher_cache.encoders import Encoder
 from teacher_cache.engines import check_engine, load_for_corpus
-from teacher_cache.fill import fill
+from teacher_cache.fill import fill_share
 from teacher_cache.store import TeacherStore
+from teacher_cache.workers import ALONE, Worker
 
 
-def teach(run: Run, teachers: Sequence[TeacherConfig], engine: str = "transformers") -> None:
+def teach(
+    run: Run,
+    teachers: Sequence[TeacherConfig],
+    worker: Worker = ALONE,
+    executor: Executor | None = None,
+    engine: str = "transformers",
+) -> None:
     """Encode every missing shard of some teachers; what is committed is not encoded again.
 
     Args:
         run: The run.
         teachers: Which teachers.
-        engine: What runs them, a row of ``teacher_cache.engines.ENGINES``.
+        worker: Which of several this is, each with its share of the shards.
+        executor: Who encodes; this process by default.
+        engine: What runs the teachers, a row of ``teacher_cache.engines.ENGINES``.
 
     Raises:
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
             cannot be loaded or run on the engine, or its vectors are unsound.
     """
-    quiet_libraries()
     for teacher in teachers:
         check_engine(engine, teacher)
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
-        # What changed is refused before a model is loaded, and what cannot be loaded is not
-        # recorded, so that a mended recipe finds no wrong entry.
-        if teacher.name in store.teachers:
-            store.add_teacher(teacher)
-            if not store.missing(teacher.name):
-                say(f"{teacher.name} ({teacher.license}): every shard is committed")
-                continue
-        say(f"{teacher.name} ({teacher.license}): loading the model and checking it")
-        fill(store, corpus, teacher, load_for_corpus(engine, teacher, corpus, say), say)
+        load = partial(_load, teacher, engine, corpus)
+        fill_share(store, corpus, teacher, load, say, worker, executor)
+
+
+def _load(teacher: TeacherConfig, engine: str, corpus: Corpus) -> Encoder:
+    quiet_libraries()
+    say(f"{teacher.name}: loading the model and checking it")
+    return load_for_corpus(engine, teacher, corpus, say)

@@ -1,19 +1,19 @@
-"""The Zarr side of the store: arrays made, checked and written with the zarr library."""
+"""The Zarr side of the store: arrays made and checked with the zarr library."""
 
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import zarr
+from zarr.codecs import Crc32cCodec
 
 from data_prep.errors import PipeError
+from data_prep.files import refuse_link, sha256_file
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import TeacherEntry
+from teacher_cache.shard_file import ROWS_PER_CHUNK, fill_value
+from teacher_cache.storage import Storage
 
-ROWS_PER_CHUNK = 64
-"""Rows of an inner chunk: what another Zarr library reads to get at one row."""
+METADATA = "zarr.json"
 
 
 def shard_path(array: Path, shard: int) -> Path:
@@ -35,50 +35,111 @@ def create_group(path: Path) -> None:
     Args:
         path: Its directory.
     """
-    if not (path / "zarr.json").exists():
+    if not (path / METADATA).exists():
         zarr.create_group(path, zarr_format=3)
 
 
-def create_array(path: Path, layout: ShardLayout, entry: TeacherEntry, corpus: str) -> None:
-    """Make the empty array of a teacher; what was never written reads as NaN.
+def check_group(path: Path) -> None:
+    """Check that the group that holds the arrays can be read.
+
+    Args:
+        path: Its directory.
+
+    Raises:
+        PipeError: It is missing or damaged.
+    """
+    refuse_link(path)
+    refuse_link(path / METADATA)
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+        found = group.attrs.asdict()
+    except Exception as error:
+        raise PipeError(
+            f"the Zarr group at {path} cannot be opened ({error}); `pipe store repair` makes its "
+            f"{METADATA} again."
+        ) from None
+    if found:
+        raise PipeError(
+            f"found attributes {found} in the Zarr group at {path}, expected none; "
+            f"`pipe store repair` makes its {METADATA} again."
+        )
+
+
+def create_array(
+    path: Path, layout: ShardLayout, entry: TeacherEntry, storage: Storage, corpus: str
+) -> None:
+    """Make the empty array of a teacher; what was never written reads as NaN where it can.
 
     Args:
         path: Its directory.
         layout: The store's shards.
         entry: The teacher.
+        storage: How its vectors are kept.
         corpus: The corpus's fingerprint.
     """
     zarr.create_array(
-        store=path, attributes=_attributes(entry, corpus), **_metadata(layout, entry.config.dim)
+        store=path,
+        shape=(layout.rows, storage.columns),
+        dtype=storage.dtype,
+        shards=(layout.rows_per_shard, storage.columns),
+        chunks=(ROWS_PER_CHUNK, storage.columns),
+        compressors=Crc32cCodec(),
+        filters=None,
+        fill_value=fill_value(storage.dtype),
+        attributes=_attributes(entry, corpus),
+        zarr_format=3,
     )
 
 
-def check_array(path: Path, layout: ShardLayout, entry: TeacherEntry, corpus: str) -> None:
+def metadata_digest(path: Path) -> str:
+    """Digest an array's metadata, so that a change anywhere in it is found.
+
+    Args:
+        path: The array's directory.
+
+    Returns:
+        SHA-256 of its ``zarr.json``, in hexadecimal.
+    """
+    return sha256_file(path / METADATA)
+
+
+def check_array(
+    path: Path,
+    layout: ShardLayout,
+    entry: TeacherEntry,
+    storage: Storage,
+    corpus: str,
+    digest: str | None,
+) -> None:
     """Check that an array on disk is the one that the manifest describes.
 
     Args:
         path: Its directory.
         layout: The store's shards.
         entry: The teacher.
+        storage: How its vectors are kept.
         corpus: The corpus's fingerprint.
+        digest: SHA-256 of its metadata, if that is on record.
 
     Raises:
         PipeError: It is missing, damaged, or made for something else.
     """
     name = entry.config.name
+    refuse_link(path)
+    refuse_link(path / METADATA)
     try:
         array = zarr.open_array(path, mode="r", zarr_format=3)
     except Exception as error:
         raise PipeError(
-            f"the array of {name} at {path} cannot be opened ({error}); restore its zarr.json from "
-            f"a copy, or remove {path} and the commits of {name} and encode it again."
+            f"the array of {name} at {path} cannot be opened ({error}); `pipe store repair` makes "
+            f"its {METADATA} again."
         ) from None
     expected: dict[str, Any] = {
-        "shape": (layout.rows, entry.config.dim),
-        "dtype": np.dtype("float16"),
-        "shards": (layout.rows_per_shard, entry.config.dim),
-        "chunks": (ROWS_PER_CHUNK, entry.config.dim),
-        "compressors": (),
+        "shape": (layout.rows, storage.columns),
+        "dtype": storage.dtype,
+        "shards": (layout.rows_per_shard, storage.columns),
+        "chunks": (ROWS_PER_CHUNK, storage.columns),
+        "compressors": (Crc32cCodec(),),
         "filters": (),
         **_attributes(entry, corpus),
     }
@@ -95,38 +156,13 @@ def check_array(path: Path, layout: ShardLayout, entry: TeacherEntry, corpus: st
         if found[key] != value:
             raise PipeError(
                 f"found {key} {found[key]} in the array of {name} at {path}, expected {value}; it "
-                f"was made for something else: move {path} and the commits of {name} away."
+                f"was made for something else: `pipe store repair` makes its {METADATA} again."
             )
-
-
-def write_scratch_shard(path: Path, rows_per_shard: int, vectors: npt.NDArray[np.float16]) -> Path:
-    """Write one whole shard as an array of its own, so that its bytes can be put in place later.
-
-    Args:
-        path: A directory to make, on the store's file system.
-        rows_per_shard: Rows of a whole shard.
-        vectors: The shard's rows, (n, dim) with n at most ``rows_per_shard``.
-
-    Returns:
-        The shard's file: the same bytes as a shard of the teacher's array.
-    """
-    rows, dim = vectors.shape
-    array = zarr.create_array(store=path, **_metadata(ShardLayout(rows, rows_per_shard), dim))
-    array[:] = vectors
-    return shard_path(path, 0)
-
-
-def _metadata(layout: ShardLayout, dim: int) -> dict[str, Any]:
-    return {
-        "shape": (layout.rows, dim),
-        "dtype": "float16",
-        "shards": (layout.rows_per_shard, dim),
-        "chunks": (ROWS_PER_CHUNK, dim),
-        "compressors": None,
-        "filters": None,
-        "fill_value": math.nan,
-        "zarr_format": 3,
-    }
+    if digest is not None and metadata_digest(path) != digest:
+        raise PipeError(
+            f"{path / METADATA} has changed since the array of {name} was made; "
+            "`pipe store repair` makes it again."
+        )
 
 
 def _attributes(entry: TeacherEntry, corpus: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from data_prep.errors import PipeError
+from data_prep.files import refuse_link
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit, TeacherEntry, WrittenBy, read_record, write_record
 from teacher_cache.placing import place_if_absent
@@ -48,8 +49,12 @@ class CommitLog:
 
         Returns:
             Their numbers.
+
+        Raises:
+            PipeError: The records' directory is a symbolic link.
         """
         directory = self.directory / teacher
+        refuse_link(directory)
         if not directory.is_dir():
             return frozenset()
         names = (_FILE_NAME.fullmatch(path.name) for path in directory.iterdir())
@@ -84,18 +89,29 @@ class CommitLog:
             if found != expected:
                 raise PipeError(
                     f"found the {what} {found} in {path}, expected {expected}; it was written for "
-                    "something else: remove this file, and the shard is encoded again."
+                    "something else: `pipe store repair` sets it aside, and "
+                    "`pipe teach` encodes the shard again."
                 )
         return commit
 
-    def new(self, entry: TeacherEntry, shard: int, text_digest: str, vectors_digest: str) -> Commit:
+    def new(
+        self,
+        entry: TeacherEntry,
+        shard: int,
+        text_digest: str,
+        vectors_digest: str,
+        chunks_crc32c: int,
+        seconds: float | None,
+    ) -> Commit:
         """Make the record of a shard that this process has written.
 
         Args:
             entry: The teacher.
             shard: The shard's number.
             text_digest: Of its texts.
-            vectors_digest: Of its vectors.
+            vectors_digest: Of its stored rows.
+            chunks_crc32c: Of its chunks' checksums.
+            seconds: How long encoding took, if that is known.
 
         Returns:
             The record, not written yet.
@@ -109,8 +125,10 @@ class CommitLog:
             num_rows=len(rows),
             text_digest=text_digest,
             vectors_digest=vectors_digest,
+            chunks_crc32c=chunks_crc32c,
+            seconds=None if seconds is None else round(seconds, 3),
             written_by=WrittenBy.this_process(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
     def write_if_absent(self, commit: Commit, scratch: Path) -> bool:

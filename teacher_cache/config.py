@@ -7,10 +7,12 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.config import Settings
 from data_prep.errors import PipeError
+from data_prep.fingerprint import digest
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["bidirectional", "causal"]
 EosRule = Literal["append", "none"]
+StorageName = Literal["float16", "int8", "factored"]
 GoldenSet = Literal["none", "nv-embed-v2", "stella-en-1.5b-v5"]
 
 # Settings that only some kinds have, with what stands there unless the teacher says otherwise.
@@ -70,8 +72,10 @@ class TeacherConfig(Settings):
         eos: Kind ``stella`` only: whether the end token stands behind every text.
         golden: Published scores that the model must reproduce before it encodes a corpus, a row of
             ``teacher_cache.golden.GOLDEN``; or ``none``.
+        storage: How the store keeps its vectors, a row of ``teacher_cache.storage.STORAGES``.
         license: Stated in the manifest, in the model card and when teaching starts.
-        weight: Share in the target's similarities; it does not touch the stored vectors.
+        weight: Share in the target's similarities; it does not touch the stored vectors. With 0
+            the teacher is encoded and stored, and stays out of the target.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -79,15 +83,16 @@ class TeacherConfig(Settings):
     model: str
     revision: str | None = None
     sha256: str | None = None
-    dim: int = Field(gt=0)
+    dim: int = Field(gt=0, le=2**20)
     max_tokens: int = Field(gt=2)
     dtype: Dtype = "float32"
     prompts: Prompts = Prompts()
     attention: Attention | None = Field(default=None, validate_default=True)
     eos: EosRule | None = Field(default=None, validate_default=True)
     golden: GoldenSet = "none"
+    storage: StorageName = "float16"
     license: str = "unknown"
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, ge=0)
 
     @field_validator("attention", "eos")
     @classmethod
@@ -99,7 +104,7 @@ class TeacherConfig(Settings):
         return own.get(str(info.field_name)) if value is None else value
 
     def identity(self) -> dict[str, object]:
-        """Everything that decides the vectors: no weight in the target, licence or golden scores.
+        """Everything that decides what is stored: no weight, licence or golden scores.
 
         A digest of the weights says which model it is better than a path does, and a path differs
         between clusters; so with ``sha256`` the model's place and revision stay out. Settings that
@@ -109,6 +114,13 @@ class TeacherConfig(Settings):
             JSON-like settings; their digest is the teacher's fingerprint.
         """
         exclude = {"weight", "license", "golden"}
+        if self.storage == "float16":
+            exclude.add("storage")
         if self.sha256 is not None:
             exclude |= {"model", "revision"}
         return self.model_dump(mode="json", exclude=exclude, exclude_none=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what decides what is stored."""
+        return digest(self.identity())

@@ -1,5 +1,9 @@
-"""What the store says about itself: its manifest and the commit records, read strictly."""
+"""What the store says about itself: its manifest and the commit records, read strictly.
 
+Every record carries a digest of itself, so that a byte that changed anywhere in it is found.
+"""
+
+import json
 import socket
 from importlib import metadata
 from pathlib import Path
@@ -8,11 +12,19 @@ from typing import Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.errors import PipeError
-from data_prep.files import write_json
+from data_prep.files import refuse_link, write_json
 from data_prep.fingerprint import digest
 from teacher_cache.config import TeacherConfig
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+
+_CHECKSUM = "checksum"
+
+MOST_ROWS: Final = 10**12
+MOST_ROWS_PER_SHARD: Final = 2**20
+MOST_SHARDS: Final = 10**7
+MOST_COLUMNS: Final = 2**20
+"""Bounds far beyond any real store, so that a record cannot ask for more memory than there is."""
 
 _Digest = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -26,34 +38,51 @@ class Record(BaseModel):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
+class HeadEntry(Record):
+    """The Linear layer of a teacher whose pooled states are stored instead of its vectors.
+
+    Attributes:
+        state_dim: Numbers in a pooled state.
+        digest: SHA-256 of the layer's file, ``heads/<teacher>.safetensors``.
+    """
+
+    state_dim: int = Field(gt=0, le=MOST_COLUMNS)
+    digest: str = _Digest
+
+
 class TeacherEntry(Record):
     """A teacher as the store knows it.
 
     Attributes:
         config: The settings that its vectors were made with.
         fingerprint: Digest of the settings that decide the vectors.
+        head: Its last layer, if its storage is ``factored``.
     """
 
     config: TeacherConfig
     fingerprint: str = _Digest
+    head: HeadEntry | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.fingerprint != digest(self.config.identity()):
+        if self.fingerprint != self.config.fingerprint:
             raise ValueError("the teacher's fingerprint does not belong to its settings")
+        if (self.head is not None) != (self.config.storage == "factored"):
+            raise ValueError("a teacher has a head if, and only if, its storage is factored")
         return self
 
     @classmethod
-    def of(cls, config: TeacherConfig) -> Self:
+    def of(cls, config: TeacherConfig, head: HeadEntry | None = None) -> Self:
         """Make the entry of a teacher.
 
         Args:
             config: Its settings.
+            head: Its last layer, if its storage is ``factored``.
 
         Returns:
             The settings with their fingerprint.
         """
-        return cls(config=config, fingerprint=digest(config.identity()))
+        return cls(config=config, fingerprint=config.fingerprint, head=head)
 
 
 class StoreManifest(Record):
@@ -65,19 +94,23 @@ class StoreManifest(Record):
         rows: Rows of the corpus, and of every array.
         rows_per_shard: Rows of a shard, a multiple of 64.
         teachers: One entry per teacher, by name.
+        metadata: SHA-256 of the Zarr metadata of each teacher's array, by teacher.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     corpus_fingerprint: str = _Digest
-    rows: int = Field(gt=0)
-    rows_per_shard: int = Field(gt=0, multiple_of=64)
+    rows: int = Field(gt=0, le=MOST_ROWS)
+    rows_per_shard: int = Field(gt=0, le=MOST_ROWS_PER_SHARD, multiple_of=64)
     teachers: dict[str, TeacherEntry] = {}
+    metadata: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, entry in self.teachers.items():
             if name != entry.config.name:
                 raise ValueError(f"the entry {name!r} describes the teacher {entry.config.name!r}")
+        if self.rows > self.rows_per_shard * MOST_SHARDS:
+            raise ValueError(f"more than {MOST_SHARDS} shards")
         return self
 
 
@@ -117,12 +150,15 @@ class Commit(Record):
         first_row: Its first row.
         num_rows: Its rows.
         text_digest: Of the texts that were encoded, as in the corpus manifest.
-        vectors_digest: SHA-256 of the (num_rows, dim) float16 vectors, little-endian, row by row.
+        vectors_digest: SHA-256 of the rows as they are stored, little-endian, row by row.
+        chunks_crc32c: The crc32c of the crc32c's of the shard's chunks, little-endian, in order. It
+            ties the record to the file, whose chunks are then checked as they are read.
+        seconds: How long encoding took, if that is known.
         written_by: Who wrote it.
         created: When, ISO 8601, UTC.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     teacher: str
     teacher_fingerprint: str = _Digest
     shard: int = Field(ge=0)
@@ -130,6 +166,8 @@ class Commit(Record):
     num_rows: int = Field(gt=0)
     text_digest: str = _Digest
     vectors_digest: str = _Digest
+    chunks_crc32c: int = Field(ge=0, lt=2**32)
+    seconds: float | None = Field(default=None, ge=0)
     written_by: WrittenBy
     created: str
 
@@ -145,17 +183,45 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
         The record.
 
     Raises:
-        PipeError: The file is missing, is not JSON, or holds something else.
+        PipeError: The file is missing or a link, is not JSON, holds something else, or has changed
+            since it was written.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        refuse_link(path)
+        return parse_record(path.read_bytes(), kind)
     except FileNotFoundError:
         raise PipeError(f"{path} is missing; expected a {kind.__name__} there.") from None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PipeError(
             f"found in {path} {_first_fault(error)}, expected a whole {kind.__name__}; restore the "
-            "file from a copy, or remove it and run the command that makes it again."
+            "file from a copy, or run `pipe store repair`."
         ) from None
+
+
+def parse_record(content: bytes, kind: type[RecordT]) -> RecordT:
+    """Read a record from the content of its file.
+
+    Args:
+        content: UTF-8 JSON.
+        kind: What it must hold.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: The content is not JSON, holds something else, or has changed since it was
+            written.
+    """
+    values = json.loads(content)
+    if not isinstance(values, dict):
+        raise ValueError("no JSON object")
+    found = values.pop(_CHECKSUM, None)
+    # From JSON again, because strict types mean JSON's there. Unknown and wrong values first: what
+    # is wrong in a file of another version says more than its checksum.
+    record = kind.model_validate_json(json.dumps(values))
+    if found != digest(values):
+        raise ValueError("a record that does not fit its checksum")
+    return record
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -165,12 +231,13 @@ def write_record(path: Path, record: Record) -> None:
         path: Where it belongs.
         record: What to write.
     """
-    write_json(path, record.model_dump(mode="json"))
+    values = record.model_dump(mode="json")
+    write_json(path, {**values, _CHECKSUM: digest(values)})
 
 
-def _first_fault(error: OSError | ValidationError) -> str:
-    if isinstance(error, OSError):
-        return str(error)
+def _first_fault(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"a fault ({error})"
     fault = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in fault["loc"])
     return f"a fault at {place!r} ({fault['msg']})" if place else f"a fault ({fault['msg']})"

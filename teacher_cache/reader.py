@@ -1,47 +1,62 @@
-"""Reading vectors from mapped shards: no work per row, and one pass from float16 to float32."""
+"""Reading vectors from mapped shards: no work per row, and one pass from stored row to target.
+
+What is read is checked all the way: the commit record by its own checksum, the file's index and its
+chunks' checksums against the record when it is mapped, and each chunk when it is first touched.
+"""
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.layout import ShardLayout
-from teacher_cache.manifest import TeacherEntry
-from teacher_cache.shard_file import MappedShard, map_shard
+from teacher_cache.manifest import Commit, TeacherEntry
+from teacher_cache.shard_file import FileIdentity, MappedShard, ShardShape, map_shard
+from teacher_cache.shard_source import ShardSource
+from teacher_cache.storage import Storage, Stored
 
-_MOST_MAPPED = 256
-"""Shards mapped at a time; each holds a file descriptor, of which a process has about 1024."""
+_ROWS_AT_A_TIME = 512
+"""Rows gathered before they are converted."""
 
-_ROWS_AT_A_TIME = 128
-"""Rows converted at a time, so that they are still in the processor's cache when they are."""
+_MOST_RESIDENT = 256 * 2**20
+"""Bytes of mapped files after which their pages leave this process, though not the page cache."""
 
 
 class ShardReader:
     """Reads rows of any teacher, mapping shards as they are asked for."""
 
-    def __init__(self, vectors: Path, layout: ShardLayout, commits: CommitLog) -> None:
-        """Point at the arrays.
+    def __init__(
+        self,
+        layout: ShardLayout,
+        commits: CommitLog,
+        source: ShardSource,
+        storage: Callable[[TeacherEntry], Storage],
+    ) -> None:
+        """Point at a store.
 
         Args:
-            vectors: The directory of the Zarr group.
-            layout: The store's shards.
-            commits: Says which shards exist.
+            layout: Its shards.
+            commits: Says which of them exist.
+            source: Where their files are.
+            storage: How each teacher's vectors are kept.
         """
-        self._vectors = vectors
         self._layout = layout
         self._commits = commits
+        self._source = source
+        self._storage = storage
         self._mapped: OrderedDict[tuple[str, int], MappedShard] = OrderedDict()
+        self._checked: dict[tuple[str, int], tuple[FileIdentity, npt.NDArray[np.bool_]]] = {}
+        self._resident = 0
         self._lock = Lock()
 
     def shard(self, entry: TeacherEntry, shard: int) -> MappedShard:
-        """Map a committed shard; its record and its index are checked when it is first mapped.
+        """Map a committed shard.
 
         Args:
             entry: The teacher.
@@ -54,64 +69,115 @@ class ShardReader:
             PipeError: It is not committed, or is damaged.
         """
         key = (entry.fingerprint, shard)
-        with self._lock:
-            mapped = self._mapped.get(key)
-            if mapped is None:
-                mapped = self._map(entry, shard)
+        mapped = self._mapped.get(key)
+        if mapped is None:
+            mapped = self._map(entry, shard)
+            with self._lock:
                 self._mapped[key] = mapped
-                if len(self._mapped) > _MOST_MAPPED:
+                if len(self._mapped) > self._source.most_mapped:
                     self._mapped.popitem(last=False)
-            else:
-                self._mapped.move_to_end(key)
         return mapped
 
     def _map(self, entry: TeacherEntry, shard: int) -> MappedShard:
-        name = entry.config.name
-        rows = self._layout.range_of(shard)
-        if self._commits.read(entry, shard) is None:
+        commit = self._commits.read(entry, shard)
+        if commit is None:
+            name, rows = entry.config.name, self._layout.range_of(shard)
             raise PipeError(
                 f"found no vectors of {name} for rows {rows.start} to {rows.stop - 1} (shard "
                 f"{shard}), expected a committed shard; run `pipe teach --teacher {name}`."
             )
-        path = shard_path(self._vectors / name, shard)
-        return map_shard(path, len(rows), self._layout.rows_per_shard, entry.config.dim)
+        mapped = map_shard(self._source.path(entry, commit), self.shape(entry, shard))
+        require_committed(mapped, commit)
+        # What was checked before it was unmapped need not be read again.
+        identity, checked = self._checked.get((entry.fingerprint, shard), (None, mapped.checked))
+        if identity == mapped.identity:
+            mapped.checked = checked
+        self._checked[entry.fingerprint, shard] = (mapped.identity, mapped.checked)
+        return mapped
 
-    def halves(
-        self,
-        entry: TeacherEntry,
-        rows: npt.NDArray[np.integer],
-        out: npt.NDArray[np.float16] | None = None,
-    ) -> npt.NDArray[np.float16]:
-        """Read a teacher's stored vectors.
+    def shape(self, entry: TeacherEntry, shard: int) -> ShardShape:
+        """Say what a shard's file holds.
+
+        Args:
+            entry: The teacher.
+            shard: The shard's number.
+
+        Returns:
+            Its rows, columns and type.
+
+        Raises:
+            PipeError: There is no such shard.
+        """
+        storage = self._storage(entry)
+        rows = len(self._layout.range_of(shard))
+        return ShardShape(rows, self._layout.rows_per_shard, storage.columns, storage.dtype)
+
+    def forget(self) -> None:
+        """Unmap everything, so that what is read next is looked at afresh."""
+        with self._lock:
+            self._mapped.clear()
+            self._checked.clear()
+            self._resident = 0
+
+    def expect(self, entries: Sequence[TeacherEntry], rows: npt.NDArray[np.integer]) -> None:
+        """Tell the source which shards will be read next.
+
+        Args:
+            entries: The teachers.
+            rows: The rows, in the order in which they will be asked for.
+
+        Raises:
+            PipeError: A row does not exist, or a commit is damaged.
+        """
+        shards = self._layout.shard_of(np.asarray(rows))
+        _, first = np.unique(shards, return_index=True)
+        wanted = [
+            (entry, commit)
+            for shard in shards[np.sort(first)].tolist()
+            for entry in entries
+            if (entry.fingerprint, shard) not in self._mapped
+            and (commit := self._commits.read(entry, shard)) is not None
+        ]
+        if wanted:
+            self._source.expect(wanted)
+
+    def stored(self, entry: TeacherEntry, rows: npt.NDArray[np.integer]) -> Stored:
+        """Read a teacher's rows as they are stored.
 
         Args:
             entry: The teacher.
             rows: Row numbers in any order, shape (n,).
-            out: Where to put them, (n, dim) float16.
 
         Returns:
-            (n, dim) float16; if ``out`` is not given and the rows run without gaps in one shard,
-            a read-only view of the file.
+            (n, columns) of the storage's type; if the rows run without gaps within 64, a read-only
+            view of the file.
 
         Raises:
             PipeError: A row's shard is not committed, or is damaged.
         """
+        storage = self._storage(entry)
+        out: npt.NDArray[Any] | None = None
         for shard, places, positions in self._layout.by_shard(rows):
             mapped = self.shard(entry, shard)
+            before = mapped.resident
+            taken = mapped.take(places)
+            self._touched(mapped.resident - before)
+            if len(taken) == len(rows):
+                return taken
             if out is None:
-                if isinstance(places, slice) and places.stop - places.start == len(rows):
-                    return mapped.take(places)
-                out = np.empty((len(rows), entry.config.dim), np.float16)
-            if (
-                mapped.whole is None
-                or isinstance(places, slice)
-                or not isinstance(positions, slice)
-            ):
-                out[positions] = mapped.take(places)
-            else:
-                # mode="clip" writes straight to `out`; the layout has checked the places.
-                np.take(mapped.whole, places, axis=0, out=out[positions], mode="clip")
-        return np.empty((0, entry.config.dim), np.float16) if out is None else out
+                out = np.empty((len(rows), storage.columns), storage.dtype)
+            out[positions] = taken
+        return np.empty((0, storage.columns), storage.dtype) if out is None else out
+
+    def _touched(self, size: int) -> None:
+        """Count the bytes that have come into memory, and let them go when they are many."""
+        self._resident += size
+        if self._resident > _MOST_RESIDENT:
+            with self._lock:
+                self._resident = 0
+                for mapped in self._mapped.values():
+                    if mapped.resident:
+                        mapped.release()
 
     def scaled(
         self,
@@ -136,8 +202,27 @@ class ShardReader:
             column = 0
             for entry, scale in zip(entries, scales, strict=True):
                 columns = slice(column, column + entry.config.dim)
-                widen(self.halves(entry, rows[block]), scale, out[block, columns])
+                stored = self.stored(entry, rows[block])
+                self._storage(entry).unpack(stored, scale, out[block, columns])
                 column = columns.stop
+
+
+def require_committed(mapped: MappedShard, commit: Commit) -> None:
+    """Check that a file is the one that a commit describes, by its chunks' checksums.
+
+    Args:
+        mapped: The file.
+        commit: The record.
+
+    Raises:
+        PipeError: It is another shard's, another teacher's, or an older one.
+    """
+    if mapped.chunks_crc32c() != commit.chunks_crc32c:
+        raise PipeError(
+            f"found other vectors in {mapped.path} than those that were committed as shard "
+            f"{commit.shard} of {commit.teacher}; the file is another shard's or has changed: "
+            "`pipe store repair` sets it aside, and `pipe teach` encodes it again."
+        )
 
 
 def target_scales(teachers: int, weights: Sequence[float] | None = None) -> list[float]:
@@ -163,29 +248,3 @@ def target_scales(teachers: int, weights: Sequence[float] | None = None) -> list
             "positive weight for each; mend the teachers in the recipe."
         )
     return [math.sqrt(share / sum(shares)) for share in shares]
-
-
-def widen(halves: npt.NDArray[np.float16], scale: float, out: npt.NDArray[np.float32]) -> None:
-    """Convert finite float16 to float32 and multiply: ``out = scale * halves``, exactly rounded.
-
-    A float16's exponent and fraction, shifted left by 13 bits, are the float32 that is smaller by
-    2**112, subnormal numbers included; multiplying by ``scale * 2**112`` restores and scales at
-    once. numpy's own conversion goes number by number and takes four times as long. Infinity and
-    NaN have no place in a store and become numbers of at least 65536 times the scale.
-
-    Args:
-        halves: Any shape.
-        scale: A positive factor.
-        out: The same shape.
-
-    >>> import numpy as np
-    >>> out = np.empty(3, np.float32)
-    >>> widen(np.array([1.0, -0.5, 6e-8], np.float16), 2.0, out)
-    >>> out.tolist() == [2.0, -1.0, 2.0**-23]
-    True
-    """
-    bits = out.view(np.int32)
-    np.left_shift(halves.view(np.int16), 13, out=bits, dtype=np.int32)
-    # The shift has copied the sign into bits 28 to 30 as well; take it out of there.
-    np.bitwise_and(bits, np.int32(~0x70000000), out=bits)
-    np.multiply(out, np.float32(scale * 2.0**112), out=out)

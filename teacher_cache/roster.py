@@ -8,11 +8,27 @@ from pathlib import Path
 
 from data_prep.errors import PipeError
 from data_prep.fingerprint import explain_change
-from teacher_cache.arrays import check_array, create_array, create_group
+from teacher_cache.arrays import (
+    METADATA,
+    check_array,
+    check_group,
+    create_array,
+    create_group,
+    metadata_digest,
+)
 from teacher_cache.commits import CommitLog
 from teacher_cache.config import TeacherConfig
+from teacher_cache.heads import head_entry, head_path, read_head, write_head
 from teacher_cache.layout import ShardLayout
-from teacher_cache.manifest import StoreManifest, TeacherEntry, read_record, write_record
+from teacher_cache.linear_head import LinearHead
+from teacher_cache.manifest import (
+    HeadEntry,
+    StoreManifest,
+    TeacherEntry,
+    read_record,
+    write_record,
+)
+from teacher_cache.storage import STORAGES, Storage
 
 _MANIFEST = "manifest.json"
 
@@ -38,6 +54,7 @@ class Roster:
         self._vectors = directory / "vectors.zarr"
         self._layout = ShardLayout(manifest.rows, manifest.rows_per_shard)
         self._commits = commits
+        self._storages: dict[str, Storage] = {}
         self._use(manifest)
 
     def _use(self, manifest: StoreManifest) -> None:
@@ -76,6 +93,28 @@ class Roster:
             )
         return self._teachers[teacher]
 
+    def storage(self, entry: TeacherEntry) -> Storage:
+        """Say how a teacher's vectors are kept.
+
+        Args:
+            entry: The teacher.
+
+        Returns:
+            Its storage, with its last layer where that is needed.
+
+        Raises:
+            PipeError: The last layer is missing or damaged.
+        """
+        storage = self._storages.get(entry.fingerprint)
+        if storage is None:
+            head = None
+            if entry.head is not None:
+                path = head_path(self._directory, entry.config.name)
+                head = read_head(path, entry.head, entry.config.dim)
+            storage = STORAGES[entry.config.storage](entry, head)
+            self._storages[entry.fingerprint] = storage
+        return storage
+
     def check_array(self, entry: TeacherEntry) -> None:
         """Check that a teacher's Zarr array is the one that the manifest describes.
 
@@ -83,46 +122,92 @@ class Roster:
             entry: The teacher.
 
         Raises:
-            PipeError: It is missing, damaged, or made for something else.
+            PipeError: It, or the group around it, is missing, damaged, or made for something else.
         """
-        array = self._vectors / entry.config.name
-        check_array(array, self._layout, entry, self.manifest.corpus_fingerprint)
+        self._check_array(entry, self.manifest.metadata.get(entry.config.name))
 
-    def add(self, config: TeacherConfig) -> TeacherEntry:
+    def _check_array(self, entry: TeacherEntry, digest: str | None) -> None:
+        check_group(self._vectors)
+        array, corpus = self._vectors / entry.config.name, self.manifest.corpus_fingerprint
+        check_array(array, self._layout, entry, self.storage(entry), corpus, digest)
+
+    def add(self, config: TeacherConfig, head: LinearHead | None = None) -> TeacherEntry:
         """Make room for a teacher; nothing happens if it is there with the same settings.
 
         Args:
             config: Its settings.
+            head: Its last layer, if its storage is ``factored``; one that stands needs none.
 
         Returns:
             Its entry in the manifest.
 
         Raises:
-            PipeError: It is there with other settings.
+            PipeError: It is there with other settings, or a last layer is wanting.
         """
-        entry = TeacherEntry.of(config)
         with exclusive(self._directory):
             self._use(read_manifest(self._directory))
             standing = self._teachers.get(config.name)
             if standing is not None:
-                if standing.fingerprint != entry.fingerprint:
-                    raise PipeError(self._changed(standing, entry))
+                self._require_same(standing, config, head)
                 self.check_array(standing)
                 return standing
+            entry = TeacherEntry.of(config, self._keep_head(config, head))
             array = self._vectors / config.name
             if not array.exists():
-                create_array(array, self._layout, entry, self.manifest.corpus_fingerprint)
-            self.check_array(entry)
-            teachers = {**self.manifest.teachers, config.name: entry}
-            manifest = self.manifest.model_copy(update={"teachers": teachers})
-            write_record(self._directory / _MANIFEST, manifest)
-            self._use(manifest)
+                corpus = self.manifest.corpus_fingerprint
+                create_array(array, self._layout, entry, self.storage(entry), corpus)
+            self._check_array(entry, None)
+            self._write(entry, metadata_digest(array))
         return entry
 
-    def _changed(self, old: TeacherEntry, new: TeacherEntry) -> str:
-        name = new.config.name
-        change = explain_change(old.config.identity(), new.config.identity())
-        return (
+    def mend_metadata(self, entry: TeacherEntry) -> None:
+        """Make a teacher's Zarr metadata, and the group's, again from the manifest.
+
+        Args:
+            entry: The teacher.
+        """
+        with exclusive(self._directory):
+            self._use(read_manifest(self._directory))
+            array = self._vectors / entry.config.name
+            for path in (self._vectors / METADATA, array / METADATA):
+                path.unlink(missing_ok=True)
+            create_group(self._vectors)
+            corpus = self.manifest.corpus_fingerprint
+            create_array(array, self._layout, entry, self.storage(entry), corpus)
+            self._write(entry, metadata_digest(array))
+
+    def _keep_head(self, config: TeacherConfig, head: LinearHead | None) -> HeadEntry | None:
+        if config.storage != "factored":
+            return None
+        if head is None or head.dim != config.dim:
+            found = "none" if head is None else f"one that gives {head.dim} numbers"
+            raise PipeError(
+                f"{config.name} has factored storage and needs its last layer with {config.dim} "
+                f"outputs, found {found}; mend the teacher's `dim` or its storage."
+            )
+        write_head(head_path(self._directory, config.name), head)
+        return head_entry(head)
+
+    def _write(self, entry: TeacherEntry, digest: str) -> None:
+        name = entry.config.name
+        update = {
+            "teachers": {**self.manifest.teachers, name: entry},
+            "metadata": {**self.manifest.metadata, name: digest},
+        }
+        manifest = self.manifest.model_copy(update=update)
+        write_record(self._directory / _MANIFEST, manifest)
+        self._use(manifest)
+
+    def _require_same(
+        self, standing: TeacherEntry, config: TeacherConfig, head: LinearHead | None
+    ) -> None:
+        name = config.name
+        change = explain_change(standing.config.identity(), config.identity())
+        if not change and standing.head and head and standing.head != head_entry(head):
+            change = "the weights of its last layer"
+        if not change:
+            return
+        raise PipeError(
             f"the settings of teacher {name} are not those that its vectors in "
             f"{self._directory} were made with: {change}; put the old settings back, give the "
             f"new teacher another name, or remove {self._vectors / name} and "

@@ -9,13 +9,17 @@ import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from data_prep.fingerprint import explain_change
+from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
+from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import Commit, StoreManifest, TeacherEntry
 from teacher_cache.reader import ShardReader, target_scales
 from teacher_cache.roster import Roster, create_manifest, read_manifest
-from teacher_cache.writer import ShardWriter
+from teacher_cache.shard_source import LocalShards, ShardSource
+from teacher_cache.storage import Storage, Stored
+from teacher_cache.writer import ShardWriter, check_file
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
 class TeacherStore:
     """The vectors of any number of teachers for the rows of one corpus.
 
-    On disk: ``manifest.json``; ``vectors.zarr``, a Zarr v3 group with one (rows, dim) float16 array
-    per teacher; ``commits/<teacher>/<shard>.json``. Only committed rows exist.
+    On disk: ``manifest.json``; ``vectors.zarr``, a Zarr v3 group with one array per teacher;
+    ``commits/<teacher>/<shard>.json``. Only committed rows exist.
 
     Attributes:
         directory: Where it lies.
@@ -33,24 +37,28 @@ class TeacherStore:
         corpus_fingerprint: Of the corpus whose rows these are.
     """
 
-    def __init__(self, directory: Path, manifest: StoreManifest) -> None:
+    def __init__(
+        self, directory: Path, manifest: StoreManifest, shards: ShardSource | None = None
+    ) -> None:
         """Use ``create`` or ``open``.
 
         Args:
             directory: The store's directory.
             manifest: What it says about itself.
+            shards: Where its shards' files come from; None: from the directory.
         """
         self.directory = directory
         self.layout = ShardLayout(manifest.rows, manifest.rows_per_shard)
         self.corpus_fingerprint = manifest.corpus_fingerprint
         self._commits = CommitLog(directory / "commits", self.layout)
         self._roster = Roster(directory, manifest, self._commits)
-        self._writer = ShardWriter(directory, self.layout, self._commits)
-        self._reader = ShardReader(directory / "vectors.zarr", self.layout, self._commits)
+        self._shards = shards or LocalShards(directory / "vectors.zarr")
+        self._reader = ShardReader(self.layout, self._commits, self._shards, self._roster.storage)
+        self._writer = ShardWriter(directory, self._commits, self._reader)
 
-    def __reduce__(self) -> tuple[object, tuple[Path, StoreManifest]]:
+    def __reduce__(self) -> tuple[object, tuple[Path, StoreManifest, ShardSource]]:
         # A worker process maps the shards itself.
-        return (type(self), (self.directory, self._roster.manifest))
+        return (type(self), (self.directory, self._roster.manifest, self._shards))
 
     @classmethod
     def create(cls, directory: Path, corpus: "Corpus") -> Self:
@@ -71,7 +79,12 @@ class TeacherStore:
 
     @classmethod
     def open(
-        cls, directory: Path, corpus: "Corpus | None" = None, *, check_commits: bool = True
+        cls,
+        directory: Path,
+        corpus: "Corpus | None" = None,
+        *,
+        check_commits: bool = True,
+        shards: ShardSource | None = None,
     ) -> Self:
         """Open a store and check what can be checked without reading vectors.
 
@@ -80,6 +93,7 @@ class TeacherStore:
             corpus: The corpus that it should belong to, if that is at hand.
             check_commits: Whether to check the array's metadata and every commit record;
                 ``verify`` opens without, to report all that is wrong.
+            shards: Where the shards' files come from; None: from the directory.
 
         Returns:
             The store.
@@ -88,7 +102,7 @@ class TeacherStore:
             PipeError: There is none, it is damaged, it belongs to another corpus, or a commit does
                 not agree with its teacher, its rows or the corpus's texts.
         """
-        store = cls(directory, read_manifest(directory))
+        store = cls(directory, read_manifest(directory), shards)
         if corpus is not None:
             store.check_corpus(corpus)
         if check_commits:
@@ -143,9 +157,8 @@ class TeacherStore:
                 raise PipeError(
                     f"the vectors of {entry.config.name} for shard {shard} were made from texts "
                     f"with digest {commit.text_digest[:12]}, expected the corpus's "
-                    f"{corpus.text_digest(shard)[:12]}; remove "
-                    f"{self._commits.path(entry.config.name, shard)} and the shard's file, and "
-                    "encode it again."
+                    f"{corpus.text_digest(shard)[:12]}; `pipe store repair` sets the shard aside, "
+                    "and `pipe teach` encodes it again."
                 )
 
     @property
@@ -167,19 +180,34 @@ class TeacherStore:
         """
         return self._roster.entry(teacher)
 
-    def add_teacher(self, config: TeacherConfig) -> TeacherEntry:
+    def storage(self, teacher: str) -> Storage:
+        """Say how a teacher's vectors are kept.
+
+        Args:
+            teacher: Its name.
+
+        Returns:
+            Its storage.
+
+        Raises:
+            PipeError: The store does not have it, or its last layer is missing or damaged.
+        """
+        return self._roster.storage(self.entry(teacher))
+
+    def add_teacher(self, config: TeacherConfig, head: LinearHead | None = None) -> TeacherEntry:
         """Make room for a teacher; nothing happens if the store has it with the same settings.
 
         Args:
             config: Its settings.
+            head: Its last layer, if its storage is ``factored``; one that stands needs none.
 
         Returns:
             Its entry in the manifest.
 
         Raises:
-            PipeError: The store has it with other settings.
+            PipeError: The store has it with other settings, or a last layer is wanting.
         """
-        return self._roster.add(config)
+        return self._roster.add(config, head)
 
     def committed(self, teacher: str) -> frozenset[int]:
         """List the shards that exist, as they stand on disk now.
@@ -225,16 +253,22 @@ class TeacherStore:
         return self._commits.read(self.entry(teacher), shard)
 
     def write_shard(
-        self, teacher: str, shard: int, vectors: npt.NDArray[np.floating], text_digest: str
+        self,
+        teacher: str,
+        shard: int,
+        vectors: npt.NDArray[np.floating],
+        text_digest: str,
+        seconds: float | None = None,
     ) -> Commit:
         """Store and commit a shard's vectors, unless it is committed already.
 
         Args:
             teacher: The teacher's name.
             shard: The shard's number.
-            vectors: (n, dim), float32 or float16, unit rows; they are normalised in float32 and
-                stored as float16.
+            vectors: (n, dim), float32 or float16, unit rows, which are normalised in float32; for a
+                factored teacher its pooled states, (n, state_dim).
             text_digest: Of the texts that were encoded, ``Corpus.text_digest(shard)``.
+            seconds: How long encoding took, if that is known.
 
         Returns:
             The shard's commit.
@@ -242,26 +276,125 @@ class TeacherStore:
         Raises:
             PipeError: Wrong shape, or a vector is not finite or not of unit norm.
         """
-        return self._writer.write(self.entry(teacher), shard, vectors, text_digest)
+        entry = self.entry(teacher)
+        storage = self._roster.storage(entry)
+        return self._writer.write(entry, storage, shard, vectors, text_digest, seconds)
+
+    def adopt_shard(self, commit: Commit, path: Path) -> bool:
+        """Take over a shard from another store, unless it is committed here.
+
+        Args:
+            commit: Its record there, of a teacher that this store has.
+            path: Its file, checked with ``check_file``; it stays where it is.
+
+        Returns:
+            Whether it has been taken over.
+
+        Raises:
+            PipeError: The store does not have the teacher, or cannot be written to.
+        """
+        return self._writer.adopt(commit, path, self.entry(commit.teacher))
+
+    def check_file(self, path: Path, commit: Commit) -> Stored:
+        """Check all of a shard's file, wherever it lies, against its commit.
+
+        Args:
+            path: The file.
+            commit: Its record, of a teacher that this store has.
+
+        Returns:
+            The rows as they are stored, (n, columns), mapped.
+
+        Raises:
+            PipeError: The file is not whole, or not what was committed.
+        """
+        shape = self._reader.shape(self.entry(commit.teacher), commit.shard)
+        return check_file(path, shape, commit)
+
+    def check_shard(self, teacher: str, shard: int) -> None:
+        """Check a committed shard without reading its vectors: record, file, index, checksums.
+
+        Args:
+            teacher: The teacher's name.
+            shard: The shard's number.
+
+        Raises:
+            PipeError: It is not committed, its record is damaged, or its file is missing, not
+                whole, or not the one that was committed.
+        """
+        self._reader.forget()
+        self._reader.shard(self.entry(teacher), shard)
+
+    def shard_path(self, teacher: str, shard: int) -> Path:
+        """Say where the file of a shard belongs.
+
+        Args:
+            teacher: The teacher's name.
+            shard: The shard's number.
+
+        Returns:
+            The path in this store's directory, whether or not there is a file.
+        """
+        return shard_path(self.directory / "vectors.zarr" / teacher, shard)
+
+    def commit_path(self, teacher: str, shard: int) -> Path:
+        """Say where the record of a shard belongs.
+
+        Args:
+            teacher: The teacher's name.
+            shard: The shard's number.
+
+        Returns:
+            The path, whether or not there is a file.
+        """
+        return self._commits.path(teacher, shard)
 
     def sweep_scratch(self) -> None:
         """Remove what writers that were killed more than an hour ago have left."""
         self._writer.sweep()
 
-    def read_teacher(self, teacher: str, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float16]:
-        """Read one teacher's vectors as they are stored.
+    def expect(self, rows: npt.NDArray[np.integer], teachers: Sequence[str] | None = None) -> None:
+        """Say which rows will be read next, so that a remote store fetches them; returns at once.
+
+        Args:
+            rows: Row numbers, in the order in which they will be asked for.
+            teachers: Of which teachers; all if None.
+
+        Raises:
+            PipeError: A row does not exist, or a commit is damaged.
+        """
+        self._reader.expect([self.entry(name) for name in teachers or self.teachers], rows)
+
+    def read_stored(self, teacher: str, rows: npt.NDArray[np.integer]) -> Stored:
+        """Read one teacher's rows as they are stored.
 
         Args:
             teacher: The teacher's name.
             rows: Row numbers in any order, shape (n,).
 
         Returns:
-            (n, dim) float16; a read-only view when the rows run without gaps in one shard.
+            (n, columns) of the teacher's storage type: (n, dim) float16 by default. Read-only where
+            it is a view of the file.
 
         Raises:
             PipeError: A row does not exist, is not committed, or its shard is damaged.
         """
-        return self._reader.halves(self.entry(teacher), np.asarray(rows))
+        return self._reader.stored(self.entry(teacher), np.asarray(rows))
+
+    def read_teacher(self, teacher: str, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Read one teacher's vectors.
+
+        Args:
+            teacher: The teacher's name.
+            rows: Row numbers in any order, shape (n,).
+
+        Returns:
+            (n, dim) float32, unit rows.
+
+        Raises:
+            PipeError: A row does not exist, is not committed, or its shard is damaged.
+        """
+        return self.read(rows, [teacher])
 
     def read(
         self,

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
+from teacher_cache.storage import Storage, Stored
 from teacher_cache.store import TeacherStore
-from teacher_cache.writer import NORM_TOLERANCE, digest_of_vectors
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
 
-Kind = Literal["corpus", "array", "commit", "file", "digest", "values", "texts"]
+Kind = Literal["corpus", "array", "commit", "file", "values", "texts"]
 
 _ROWS_AT_A_TIME = 1024
 
@@ -26,8 +26,8 @@ class Problem:
     Attributes:
         teacher: The teacher's name; None if it concerns the whole store.
         shard: The shard's number; None if it concerns all of the teacher's.
-        kind: What is wrong: the corpus, the array's metadata, the commit record, the shard's file
-            or index, the digest or the values of its vectors, or its texts.
+        kind: What is wrong: the corpus, the array's metadata, the commit record, the shard's file,
+            the values of its vectors, or its texts.
         message: What was found and what was expected.
     """
 
@@ -101,18 +101,12 @@ def _of_shard(
         )
     rows = store.layout.range_of(shard)
     try:
-        vectors = store.read_teacher(teacher, np.arange(rows.start, rows.stop))
+        store.check_shard(teacher, shard)
+        stored = store.check_file(store.shard_path(teacher, shard), commit)
     except PipeError as error:
         yield "file", str(error)
         return
-    found = digest_of_vectors(vectors)
-    if found != commit.vectors_digest:
-        yield (
-            "digest",
-            f"the vectors of shard {shard} of {teacher} have digest {found[:12]}, expected "
-            f"{commit.vectors_digest[:12]} as committed; they changed after they were written",
-        )
-    wrong = _unsound(vectors)
+    wrong = _unsound(store.storage(teacher), stored)
     if wrong.size:
         yield (
             "values",
@@ -121,10 +115,11 @@ def _of_shard(
         )
 
 
-def _unsound(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.int64]:
-    """Places of the vectors (n, dim) that are not finite or not of unit norm, shape (m,)."""
-    norms = np.empty(len(vectors), np.float32)
-    for first in range(0, len(vectors), _ROWS_AT_A_TIME):
-        block = vectors[first : first + _ROWS_AT_A_TIME].astype(np.float32)
-        norms[first : first + len(block)] = np.sqrt(np.einsum("nd,nd->n", block, block))
-    return np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN compares false
+def _unsound(storage: Storage, stored: Stored) -> npt.NDArray[np.int64]:
+    """Places of the rows (n, columns) that are not finite unit vectors, shape (m,)."""
+    return np.concatenate(
+        [
+            first + storage.unsound(stored[first : first + _ROWS_AT_A_TIME])
+            for first in range(0, len(stored), _ROWS_AT_A_TIME)
+        ]
+    )

@@ -9,26 +9,25 @@ without a commit is still known to come from the same texts and settings.
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from teacher_cache.arrays import shard_path, write_scratch_shard
+from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
-from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit, TeacherEntry
 from teacher_cache.placing import place_if_absent
-from teacher_cache.shard_file import map_shard
-
-NORM_TOLERANCE = 1e-2
-"""How far from 1 a vector's norm may be; bfloat16 keeps it within 4e-3."""
+from teacher_cache.reader import ShardReader, require_committed
+from teacher_cache.shard_file import ShardShape, map_shard, write_shard
+from teacher_cache.storage import Storage, Stored, check_rows
 
 SAME_VECTOR_COSINE = 0.999
 """Two machines' vectors of one text are at least this close; other texts' are nowhere near."""
@@ -39,86 +38,52 @@ _ABANDONED_AFTER = 3600.0
 _MOST_ATTEMPTS = 5
 
 
-def unit_halves(
-    vectors: npt.NDArray[np.floating], rows: range, entry: TeacherEntry
-) -> npt.NDArray[np.float16]:
-    """Check a shard's vectors and bring them to the form that is stored.
+def digest_of_rows(stored: Stored) -> str:
+    """Digest stored rows independently of the file around them.
 
     Args:
-        vectors: (n, dim), float32 or float16, unit rows up to ``NORM_TOLERANCE``.
-        rows: The n rows that they belong to.
-        entry: The teacher.
-
-    Returns:
-        (n, dim) float16, normalised in float32 before rounding.
-
-    Raises:
-        PipeError: Wrong shape or type, or a vector is not finite or not of unit norm.
-    """
-    name, expected = entry.config.name, (len(rows), entry.config.dim)
-    if vectors.shape != expected or vectors.dtype not in (np.float32, np.float16):
-        raise PipeError(
-            f"found vectors of shape {vectors.shape} and type {vectors.dtype} from {name}, expected"
-            f" {expected} and float32 or float16; check the teacher's `dim` and its encoder."
-        )
-    single = vectors.astype(np.float32, copy=False)
-    norms = np.sqrt(np.einsum("nd,nd->n", single, single))
-    wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN compares false
-    if wrong.size:
-        first = int(wrong[0])
-        finite = bool(np.isfinite(single[first]).all())
-        found = f"norm {norms[first]:.4g}" if finite else "NaN or infinity"
-        raise PipeError(
-            f"found {found} in the vector of row {rows[first]} from {name} ({wrong.size} such rows "
-            f"in rows {rows.start} to {rows.stop - 1}), expected unit vectors; look at the row's "
-            "text in the corpus and at the teacher's dtype. Nothing of this shard was written."
-        )
-    halves: npt.NDArray[np.float16] = (single / norms[:, None]).astype(np.float16)
-    return halves
-
-
-def digest_of_vectors(halves: npt.NDArray[np.float16]) -> str:
-    """Digest vectors independently of how they are stored.
-
-    Args:
-        halves: (n, dim) float16, little-endian.
+        stored: (n, columns), little-endian.
 
     Returns:
         SHA-256 of the numbers, row by row, in hexadecimal.
     """
-    return hashlib.sha256(np.ascontiguousarray(halves).reshape(-1).view(np.uint8).data).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data).hexdigest()
 
 
 class ShardWriter:
     """Places and commits the shards of a store."""
 
-    def __init__(self, directory: Path, layout: ShardLayout, commits: CommitLog) -> None:
+    def __init__(self, directory: Path, commits: CommitLog, reader: ShardReader) -> None:
         """Point at a store.
 
         Args:
             directory: The store's directory.
-            layout: Its shards.
             commits: Its commit records.
+            reader: Says what a shard's file holds.
         """
         self._vectors = directory / "vectors.zarr"
         self._scratch = directory / "scratch"
-        self._layout = layout
         self._commits = commits
+        self._reader = reader
 
     def write(
         self,
         entry: TeacherEntry,
+        storage: Storage,
         shard: int,
-        vectors: npt.NDArray[np.floating],
+        given: npt.NDArray[np.floating],
         text_digest: str,
+        seconds: float | None,
     ) -> Commit:
         """Write a shard, unless it is committed already.
 
         Args:
             entry: The teacher.
+            storage: How its vectors are kept.
             shard: The shard's number.
-            vectors: Its vectors, (n, dim), float32 or float16, unit rows.
+            given: What the encoder gave, (n, storage.inputs), float32 or float16.
             text_digest: Of the texts that were encoded.
+            seconds: How long encoding took, if that is known.
 
         Returns:
             The shard's commit: this writer's, or that of a rival who was first.
@@ -126,27 +91,28 @@ class ShardWriter:
         Raises:
             PipeError: The vectors are unsound, or a rival commits quite different ones.
         """
-        halves = unit_halves(vectors, self._layout.range_of(shard), entry)
+        shape = self._reader.shape(entry, shard)
+        stored = check_rows(storage, given, self._commits.layout.range_of(shard), entry)
         with self._own_scratch(entry, shard) as scratch:
             for attempt in range(_MOST_ATTEMPTS):
                 standing = self._commits.read(entry, shard)
                 if standing is not None:
                     return standing
-                source = write_scratch_shard(
-                    scratch / f"array-{attempt}", self._layout.rows_per_shard, halves
-                )
-                digest = self._claim(entry, shard, source, halves, scratch)
-                if digest is None:
+                source = scratch / f"shard-{attempt}"
+                write_shard(source, stored, shape)
+                claimed = self._claim(entry, storage, shape, shard, source, stored, scratch)
+                if claimed is None:
                     continue
-                commit = self._commits.new(entry, shard, text_digest, digest)
+                digest, checksum = claimed
+                commit = self._commits.new(entry, shard, text_digest, digest, checksum, seconds)
                 if self._commits.write_if_absent(commit, scratch):
                     return commit
                 standing = self._commits.read(entry, shard)
                 if standing is not None and standing.vectors_digest == digest:
                     return standing
                 # One of the two files was moved aside before its commit; go by what stands there.
-                in_place = self._in_place(entry, shard)
-                if in_place is not None and digest_of_vectors(in_place) == digest:
+                in_place = self._in_place(entry, shard, shape)
+                if in_place is not None and digest_of_rows(in_place[0]) == digest:
                     self._commits.replace(commit)
                     return commit
         raise PipeError(
@@ -155,40 +121,88 @@ class ShardWriter:
             "their software versions."
         )
 
+    def adopt(self, commit: Commit, path: Path, entry: TeacherEntry) -> bool:
+        """Take over a shard that another store has committed, unless it is committed here.
+
+        Args:
+            commit: Its record there.
+            path: A checked file of it, which stays where it is.
+            entry: The teacher.
+
+        Returns:
+            Whether it has been taken over.
+
+        Raises:
+            PipeError: The store cannot be written to.
+        """
+        target = shard_path(self._vectors / entry.config.name, commit.shard)
+        with self._own_scratch(entry, commit.shard) as scratch:
+            for _ in range(_MOST_ATTEMPTS):
+                if self._commits.read(entry, commit.shard) is not None:
+                    return False
+                source = scratch / "shard"
+                if not source.exists():
+                    _link_or_copy(path, source)
+                if not place_if_absent(source, target) and not self._is_committed_as(
+                    entry, commit, target
+                ):
+                    # Left by a writer that was killed before its commit.
+                    self._set_aside(target, scratch)
+                    continue
+                if self._commits.write_if_absent(commit, scratch):
+                    return True
+        return False
+
+    def _is_committed_as(self, entry: TeacherEntry, commit: Commit, path: Path) -> bool:
+        try:
+            check_file(path, self._reader.shape(entry, commit.shard), commit)
+        except PipeError:
+            return False
+        return True
+
     def _claim(
         self,
         entry: TeacherEntry,
+        storage: Storage,
+        shape: ShardShape,
         shard: int,
         source: Path,
-        halves: npt.NDArray[np.float16],
+        stored: Stored,
         scratch: Path,
-    ) -> str | None:
-        """Make sure that a file with these vectors is in place; its vectors' digest, or None."""
+    ) -> tuple[str, int] | None:
+        """Make sure that a file with these rows stands; what its commit says of it, or None."""
         target = shard_path(self._vectors / entry.config.name, shard)
         mine = place_if_absent(source, target)
-        found = self._in_place(entry, shard)
-        if found is not None:
-            digest = digest_of_vectors(found)
-            if mine or digest == digest_of_vectors(halves):
-                return digest
+        in_place = self._in_place(entry, shard, shape)
+        if in_place is not None:
+            found, checksum = in_place
+            digest = digest_of_rows(found)
+            if mine or digest == digest_of_rows(stored):
+                return digest, checksum
             # A rival on another machine commits within seconds; what is older is a dead one's.
             recent = time.time() - target.stat().st_mtime < _ABANDONED_AFTER
-            if recent and _same_vectors(found, halves):
-                return digest
+            if recent and _same_vectors(storage, entry, found, stored):
+                return digest, checksum
         # Nobody's: not committed, and not what the settings that the array is tied to give.
         if self._commits.read(entry, shard) is None and target.exists():
-            target.replace(Path(tempfile.mkdtemp(dir=scratch)) / "shard")
+            self._set_aside(target, scratch)
         return None
 
-    def _in_place(self, entry: TeacherEntry, shard: int) -> npt.NDArray[np.float16] | None:
-        """The vectors (n, dim) of the file that stands in a shard's place, if it is whole."""
+    @staticmethod
+    def _set_aside(target: Path, scratch: Path) -> None:
+        with suppress(FileNotFoundError):  # a rival was faster
+            target.replace(Path(tempfile.mkdtemp(dir=scratch)) / "shard")
+
+    def _in_place(
+        self, entry: TeacherEntry, shard: int, shape: ShardShape
+    ) -> tuple[Stored, int] | None:
+        """The rows (n, columns) and the checksum of a shard's file, if it is whole."""
         path = shard_path(self._vectors / entry.config.name, shard)
-        rows = len(self._layout.range_of(shard))
         try:
-            mapped = map_shard(path, rows, self._layout.rows_per_shard, entry.config.dim)
+            mapped = map_shard(path, shape)
+            return mapped.take(slice(0, shape.rows)), mapped.chunks_crc32c()
         except PipeError:
             return None
-        return mapped.take(slice(0, rows))
 
     @contextmanager
     def _own_scratch(self, entry: TeacherEntry, shard: int) -> Iterator[Path]:
@@ -215,6 +229,42 @@ class ShardWriter:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _same_vectors(one: npt.NDArray[np.float16], other: npt.NDArray[np.float16]) -> bool:
-    left, right = one.astype(np.float32), other.astype(np.float32)
+def check_file(path: Path, shape: ShardShape, commit: Commit) -> Stored:
+    """Check all of a shard's file, wherever it lies, against its commit.
+
+    Args:
+        path: The file.
+        shape: What it should hold.
+        commit: Its record.
+
+    Returns:
+        The rows, (n, columns).
+
+    Raises:
+        PipeError: The file is not whole, or not what was committed.
+    """
+    mapped = map_shard(path, shape)
+    require_committed(mapped, commit)
+    stored = mapped.take(slice(0, shape.rows))
+    found = digest_of_rows(stored)
+    if found != commit.vectors_digest:
+        raise PipeError(
+            f"the vectors of shard {commit.shard} of {commit.teacher} in {path} have digest "
+            f"{found[:12]}, expected {commit.vectors_digest[:12]} as committed; "
+            "`pipe store repair` sets the shard aside, and `pipe teach` encodes it again."
+        )
+    return stored
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _same_vectors(storage: Storage, entry: TeacherEntry, one: Stored, other: Stored) -> bool:
+    left, right = (np.empty((len(one), entry.config.dim), np.float32) for _ in range(2))
+    storage.unpack(one, 1.0, left)
+    storage.unpack(other, 1.0, right)
     return bool((np.einsum("nd,nd->n", left, right) >= SAME_VECTOR_COSINE).all())

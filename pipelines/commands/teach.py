@@ -1,15 +1,21 @@
 """``pipe teach``."""
 
+import os
+
 import click
 
-from pipelines.commands.options import run_options
+from data_prep.executors import Executor
+from pipelines.commands.executors import executor_options
+from pipelines.commands.options import worker_options
+from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
 from teacher_cache.engines import ENGINES
+from teacher_cache.workers import from_environment, parse
 
 
 @click.command("teach")
-@run_options
+@worker_options
 @click.option(
     "--teacher",
     "names",
@@ -24,15 +30,36 @@ from teacher_cache.engines import ENGINES
     show_default=True,
     help="What runs the teachers. vllm is compared with transformers on a sample first.",
 )
-def command(run: Run, names: tuple[str, ...], engine: str) -> None:
+@click.option(
+    "--worker",
+    "share",
+    metavar="K/N",
+    help="Only the share of the K-th of N workers, from 1. Default: as torchrun or a SLURM array "
+    "says; else everything.",
+)
+@executor_options
+def command(
+    run: Run, names: tuple[str, ...], engine: str, share: str | None, executor: Executor
+) -> None:
     """Encode the corpus with the teachers, every missing shard once.
+
+    Several workers need only the same run directory. Each takes its fixed share of the shards;
+    two with the same share do no harm but work twice.
 
     \b
     Examples:
       pipe teach --run r
       pipe teach --run r --teacher all-minilm-l6-v2
       pipe teach --run r --teacher stella-en-1.5b-v5 --engine vllm
+      pipe teach --run r --worker 3/16
+      sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
+      torchrun --nproc-per-node 8 --no-python pipe teach --run r
+      pipe teach --run r --executor ray --ray-address auto --gpus-per-actor 1
     """
+    worker = parse(share) if share is not None else from_environment(os.environ)
+    if worker.of > 1:
+        say(f"worker {worker}, from {worker.source}")
+    teachers = [run.recipe.teacher(name) for name in names] or run.recipe.teachers
     run.begin()
-    teach(run, [run.recipe.teacher(name) for name in names] or run.recipe.teachers, engine)
+    teach(run, teachers, worker, executor, engine)
     run.keep_recipe()

@@ -7,7 +7,7 @@ Shape legend: n texts, B texts in a batch, L tokens, D the tower's width.
 
 import copy
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,20 @@ import torch
 from transformers import MistralModel
 
 from teacher_cache.config import Attention, TeacherConfig
+from teacher_cache.encoders import prompted
 from teacher_cache.encoders.latent_attention import LatentAttention
 from teacher_cache.encoders.nv_embed_files import TOWER, NvEmbedFiles
 from teacher_cache.encoders.token_loop import (
     Features,
+    Tokenise,
     TokenLoop,
+    Tokens,
     masked_mean,
     pick_device,
 )
 from teacher_cache.encoders.towers import load_tower
+
+_Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 class NvEmbedEncoder:
@@ -114,8 +119,9 @@ class NvEmbedEncoder:
         Raises:
             PipeError: A text holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._files.tokenise(self._teacher, self._skips, texts, roles)
-        return self._loop.run(tokens, self._forward, self.dim)
+        whole = prompted(self._teacher, texts, roles)
+        skip = np.array([self._skips[role] for role in roles], np.int64)
+        return self._loop.run(whole, self._tokeniser(whole, skip), self._forward, self.dim)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -126,8 +132,14 @@ class NvEmbedEncoder:
         Returns:
             (n, D) float32, unit rows.
         """
-        tokens = self._files.plain(self._teacher, texts)
-        return self._loop.run(tokens, lambda batch, _: self._states(batch)[:, 0], self.dim)
+        tokenise = self._tokeniser(texts, np.zeros(len(texts), np.int64))
+        return self._loop.run(texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.dim)
+
+    def _tokeniser(self, texts: Sequence[str], skip: _Rows) -> Tokenise:
+        def tokenise(rows: _Rows) -> Tokens:
+            return self._files.tokenise(self._teacher, [texts[row] for row in rows], skip[rows])
+
+        return tokenise
 
     def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to pooled states (B, D), float32."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from transformers import MistralConfig, MistralModel
 
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import prompted
 from teacher_cache.encoders.checkpoint import Checkpoint, read_config
 from teacher_cache.encoders.latent_attention import POOLER_NAMES, pooler_shapes
 from teacher_cache.encoders.text_tokens import TextTokens
@@ -96,42 +96,20 @@ class NvEmbedFiles:
         return skips
 
     def tokenise(
-        self,
-        teacher: TeacherConfig,
-        skips: Mapping[str, int],
-        texts: Sequence[str],
-        roles: Sequence[str],
+        self, teacher: TeacherConfig, texts: Sequence[str], skip: npt.NDArray[np.int64]
     ) -> Tokens:
-        """Tokenise texts behind their prompts, the end token being text.
+        """Tokenise texts, the end token being text.
 
         Args:
             teacher: The teacher's settings.
-            skips: What ``skips`` gives for them.
-            texts: n texts.
-            roles: ``passage`` or ``question`` for each.
-
-        Returns:
-            Their tokens, and how many in front leave the mean.
-
-        Raises:
-            PipeError: A role that has no prompt, or a text that holds a lone surrogate.
-        """
-        whole = [text + self._end for text in prompted(teacher, texts, roles)]
-        ids = self._tokens.ids(whole, teacher.max_tokens)
-        return Tokens({"input_ids": ids}, np.array([skips[role] for role in roles], np.int64))
-
-    def plain(self, teacher: TeacherConfig, texts: Sequence[str]) -> Tokens:
-        """Tokenise texts without a prompt.
-
-        Args:
-            teacher: The teacher's settings.
-            texts: n texts.
+            texts: n texts, their prompts in front.
+            skip: Tokens in front of each that leave the mean, (n,).
 
         Returns:
             Their tokens.
         """
         ids = self._tokens.ids([text + self._end for text in texts], teacher.max_tokens)
-        return Tokens({"input_ids": ids}, np.zeros(len(ids), np.int64))
+        return Tokens({"input_ids": ids}, skip)
 
 
 def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

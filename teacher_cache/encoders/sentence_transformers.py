@@ -18,10 +18,12 @@ from transformers import PreTrainedTokenizerBase
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.packed_linear import pack_linears
 from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
     Tokens,
+    Work,
     pick_device,
 )
 from teacher_cache.encoders.towers import check_positions
@@ -68,10 +70,17 @@ class SentenceTransformersEncoder:
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         modules = list(self._model)
+        # The tower alone: what stands behind it is small, and `head` is read from it.
+        pack_linears(modules[0])
         self._before_head, self.head = split_off_head(modules)
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
         self.state_dim = self.head.state_dim if self.head is not None else self.dim
+
+    @property
+    def work(self) -> Work:
+        """What has been computed so far, for benchmarks."""
+        return self._loop.work
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
@@ -119,10 +128,17 @@ class SentenceTransformersEncoder:
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
-        pooled = all(getattr(module, "include_prompt", True) for module in self._model)
-        tokens = tokenise(tokenizer, self._teacher, whole, roles, prompts_pooled=pooled)
-        forward = partial(self._forward, modules)
-        return self._loop.run(tokens, forward, width, same_skip=True, unit=unit)
+        skip = prompt_lengths(self._model, self._teacher, roles)
+        return self._loop.run(
+            whole,
+            lambda rows: tokenise(
+                tokenizer, self._teacher, [whole[row] for row in rows], skip[rows]
+            ),
+            partial(self._forward, modules),
+            width,
+            same_skip=True,
+            unit=unit,
+        )
 
     def _forward(
         self, modules: list[torch.nn.Module], batch: Features, skip_B: torch.Tensor
@@ -189,9 +205,7 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     teacher: TeacherConfig,
     texts: list[str],
-    roles: Sequence[str],
-    *,
-    prompts_pooled: bool,
+    skip: npt.NDArray[np.int64],
 ) -> Tokens:
     """Tokenise texts with a model's transformers tokenizer.
 
@@ -199,11 +213,10 @@ def tokenise(
         tokenizer: The tokenizer.
         teacher: The teacher's settings.
         texts: n texts, their prompts in front.
-        roles: ``passage`` or ``question`` for each.
-        prompts_pooled: Whether the model pools the tokens of prompts as well; most do.
+        skip: Tokens in front of each that pooling leaves out, (n,).
 
     Returns:
-        Their tokens, and how many in front its pooling leaves out.
+        Their tokens.
     """
     encoded = tokenizer(
         texts,
@@ -212,15 +225,32 @@ def tokenise(
         padding=False,
         return_attention_mask=False,
     )
+    return Tokens(encoded, skip)
+
+
+def prompt_lengths(
+    model: SentenceTransformer, teacher: TeacherConfig, roles: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Count the tokens in front of texts that a model's pooling leaves out; mostly none.
+
+    Args:
+        model: The model.
+        teacher: The teacher's settings.
+        roles: ``passage`` or ``question`` for each text.
+
+    Returns:
+        Tokens in front of each text, (n,).
+    """
     lengths = dict.fromkeys(("passage", "question"), 0)
-    if not prompts_pooled:
+    if not all(getattr(module, "include_prompt", True) for module in model):
+        tokenizer = model[0].tokenizer
         for role, prompt in teacher.prompts.model_dump().items():
             if prompt:
                 ids = tokenizer(prompt)["input_ids"]
                 # The closing special token does not stand between the prompt and the text.
                 closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
                 lengths[role] = len(ids) - closed
-    return Tokens(encoded, np.array([lengths[role] for role in roles], np.int64))
+    return np.array([lengths[role] for role in roles], np.int64)
 
 
 def split_off_head(

@@ -18,7 +18,9 @@ from teacher_cache.encoders import prompted
 from teacher_cache.encoders.stella_files import StellaFiles
 from teacher_cache.encoders.token_loop import (
     Features,
+    Tokenise,
     TokenLoop,
+    Tokens,
     masked_mean,
     pick_device,
 )
@@ -123,8 +125,8 @@ class StellaEncoder:
         Raises:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._files.tokenise(self._teacher, prompted(self._teacher, texts, roles))
-        return self._loop.run(tokens, self._forward, self.dim)
+        whole = prompted(self._teacher, texts, roles)
+        return self._loop.run(whole, self._tokeniser(whole), self._forward, self.dim)
 
     def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts up to the head.
@@ -139,8 +141,9 @@ class StellaEncoder:
         Raises:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._files.tokenise(self._teacher, prompted(self._teacher, texts, roles))
-        return self._loop.run(tokens, self._pooled, self.state_dim, unit=False)
+        whole = prompted(self._teacher, texts, roles)
+        tokenise = self._tokeniser(whole)
+        return self._loop.run(whole, tokenise, self._pooled, self.state_dim, unit=False)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -151,8 +154,16 @@ class StellaEncoder:
         Returns:
             (n, H) float32, unit rows.
         """
-        tokens = self._files.tokenise(self._teacher, texts)
-        return self._loop.run(tokens, lambda batch, _: self._states(batch)[:, 0], self.state_dim)
+        tokenise = self._tokeniser(texts)
+        return self._loop.run(
+            texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.state_dim
+        )
+
+    def _tokeniser(self, texts: Sequence[str]) -> Tokenise:
+        def tokenise(rows: npt.NDArray[np.int64]) -> Tokens:
+            return self._files.tokenise(self._teacher, [texts[row] for row in rows])
+
+        return tokenise
 
     def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to head vectors (B, T), float32."""

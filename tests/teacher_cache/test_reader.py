@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from teacher_cache.reader import target_scales, widen
+from teacher_cache.reader import target_scales
+from teacher_cache.storage import widen
 from teacher_cache.store import TeacherStore
 from tests.teacher_cache.small import dummy
 
@@ -126,7 +127,7 @@ def test_a_reader_sees_what_another_process_adds_later(
 def test_many_shards_are_read_with_few_files_open(
     store: TeacherStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teacher_cache.reader._MOST_MAPPED", 1)
+    monkeypatch.setattr("teacher_cache.shard_source.MOST_MAPPED", 1)
     rows = np.random.default_rng(0).permutation(170)
     small = store.read(rows)
     monkeypatch.undo()

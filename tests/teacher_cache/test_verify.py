@@ -1,6 +1,5 @@
 """Verifying: a sound store has no problems, and each kind of damage has its own."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 
 from data_prep.corpus import Corpus
-from teacher_cache.arrays import write_scratch_shard
+from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
-from teacher_cache.writer import digest_of_vectors
-from tests.teacher_cache.small import change_text, make_corpus
+from teacher_cache.writer import digest_of_rows
+from tests.teacher_cache.small import change_text, make_corpus, rewrite
 
 WIDE = Path("vectors.zarr/wide/c")
 COMMITS = Path("commits/wide")
@@ -58,22 +57,19 @@ def other_shard(root: Path) -> None:
 
 
 def commit_change(**changes: object) -> Callable[[Path], None]:
-    def change(root: Path) -> None:
-        path = root / COMMITS / "00001.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-    return change
+    return lambda root: rewrite(root / COMMITS / "00001.json", **changes)
 
 
 DAMAGE: list[tuple[Callable[[Path], object], set[str]]] = [
-    (flip_data, {"digest"}),
+    (flip_data, {"file"}),
     (flip_index, {"file"}),
     (cut, {"file"}),
     (zero_tail, {"file"}),
     (other_teachers, {"file"}),
-    (other_shard, {"digest"}),
+    (other_shard, {"file"}),
     (lambda root: (root / WIDE / "1" / "0").unlink(), {"file"}),
-    (commit_change(vectors_digest="0" * 64), {"digest"}),
+    (commit_change(vectors_digest="0" * 64), {"file"}),
+    (commit_change(chunks_crc32c=0), {"file"}),
     (commit_change(text_digest="0" * 64), {"texts"}),
     (commit_change(teacher="narrow"), {"commit"}),
     (commit_change(shard=True), {"commit"}),
@@ -116,12 +112,13 @@ def test_changed_metadata_is_found(store: TeacherStore, corpus: Corpus) -> None:
 def test_unsound_values_are_found_though_their_digest_is_right(
     store: TeacherStore, corpus: Corpus, tmp_path: Path
 ) -> None:
-    vectors = store.read_teacher("wide", np.arange(64, 128)).copy()
+    vectors = store.read_stored("wide", np.arange(64, 128)).copy()
     vectors[3], vectors[9] = np.nan, 0.0
-    shutil.copy(
-        write_scratch_shard(tmp_path / "bad", 64, vectors), store.directory / WIDE / "1" / "0"
-    )
-    commit_change(vectors_digest=digest_of_vectors(vectors))(store.directory)
+    shape = ShardShape(64, 64, vectors.shape[1], vectors.dtype)
+    checksum = write_shard(tmp_path / "bad", vectors, shape)
+    shutil.copy(tmp_path / "bad", store.directory / WIDE / "1" / "0")
+    digest = digest_of_rows(vectors)
+    commit_change(vectors_digest=digest, chunks_crc32c=checksum)(store.directory)
     problems = verify(TeacherStore.open(store.directory), corpus)
     assert [(p.shard, p.kind) for p in problems] == [(1, "values")]
     assert "2 vectors" in problems[0].message

@@ -12,13 +12,14 @@ import pytest
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from teacher_cache.arrays import shard_path, write_scratch_shard
+from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit
 from teacher_cache.placing import place_if_absent
+from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
-from teacher_cache.writer import digest_of_vectors
+from teacher_cache.writer import digest_of_rows
 from tests.teacher_cache.small import dummy, make_corpus
 
 
@@ -41,7 +42,10 @@ def nearly(units: np.ndarray) -> np.ndarray:
 def place(store: TeacherStore, vectors: np.ndarray, scratch: Path) -> Path:
     """Put a shard's file in place without a commit, as a writer does before it is killed."""
     target = shard_path(store.directory / "vectors.zarr" / "dummy", 0)
-    assert place_if_absent(write_scratch_shard(scratch, 64, vectors.astype(np.float16)), target)
+    shape = ShardShape(64, 64, vectors.shape[1], np.dtype("<f2"))
+    scratch.mkdir()
+    write_shard(scratch / "shard", vectors.astype(np.float16), shape)
+    assert place_if_absent(scratch / "shard", target)
     return target
 
 
@@ -72,7 +76,7 @@ def test_a_file_without_a_commit_is_committed_as_it_stands(
     standing = target.stat()
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
     assert target.stat().st_ino == standing.st_ino
-    assert assert_sound(empty, corpus).vectors_digest == digest_of_vectors(rival.astype(np.float16))
+    assert assert_sound(empty, corpus).vectors_digest == digest_of_rows(rival.astype(np.float16))
 
 
 def test_an_old_file_without_a_commit_gives_way_unless_it_is_equal(
@@ -82,7 +86,7 @@ def test_an_old_file_without_a_commit_gives_way_unless_it_is_equal(
     long_ago = time.time() - 7200
     os.utime(target, (long_ago, long_ago))
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
-    assert assert_sound(empty, corpus).vectors_digest == digest_of_vectors(units.astype(np.float16))
+    assert assert_sound(empty, corpus).vectors_digest == digest_of_rows(units.astype(np.float16))
 
 
 @pytest.mark.parametrize("keep", [0, 100, 2000])
@@ -92,7 +96,7 @@ def test_a_damaged_file_without_a_commit_gives_way(
     target = place(empty, units, tmp_path / "rival")
     target.write_bytes(target.read_bytes()[:keep])
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
-    assert assert_sound(empty, corpus).vectors_digest == digest_of_vectors(units.astype(np.float16))
+    assert assert_sound(empty, corpus).vectors_digest == digest_of_rows(units.astype(np.float16))
 
 
 def test_other_vectors_without_a_commit_give_way(
@@ -100,7 +104,7 @@ def test_other_vectors_without_a_commit_give_way(
 ) -> None:
     place(empty, -units, tmp_path / "rival")
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
-    assert assert_sound(empty, corpus).vectors_digest == digest_of_vectors(units.astype(np.float16))
+    assert assert_sound(empty, corpus).vectors_digest == digest_of_rows(units.astype(np.float16))
 
 
 @pytest.mark.parametrize("change", [nearly, np.negative], ids=["nearly", "other"])
@@ -123,9 +127,9 @@ def test_a_rival_at_the_worst_moment(
             vectors = change(units)  # type: ignore[operator]
             done[0] = rival.write_shard("dummy", 0, vectors, corpus.text_digest(0))
 
-    write, commit = write_scratch_shard, CommitLog.write_if_absent
+    write, commit = write_shard, CommitLog.write_if_absent
 
-    def writing(*args: object) -> Path:
+    def writing(*args: object) -> int:
         if moment == "before_placing":
             let_the_rival_in()
         return write(*args)  # type: ignore[arg-type]
@@ -135,7 +139,7 @@ def test_a_rival_at_the_worst_moment(
             let_the_rival_in()
         return commit(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("teacher_cache.writer.write_scratch_shard", writing)
+    monkeypatch.setattr("teacher_cache.writer.write_shard", writing)
     monkeypatch.setattr(CommitLog, "write_if_absent", committing)
     ours = empty.write_shard("dummy", 0, units, corpus.text_digest(0))
     assert ours == done[0] == assert_sound(empty, corpus)
@@ -239,14 +243,14 @@ def test_stopped_after_any_step_there_is_a_whole_shard_or_none(
         patch.setattr("teacher_cache.writer.shutil.rmtree", lambda *_, **__: None)
         patch.setattr("teacher_cache.writer.place_if_absent", stopping(place_if_absent))
         patch.setattr("teacher_cache.commits.place_if_absent", stopping(place_if_absent))
-        patch.setattr("teacher_cache.writer.write_scratch_shard", stopping(write_scratch_shard))
+        patch.setattr("teacher_cache.writer.write_shard", stopping(write_shard))
         with pytest.raises(Killed):
             empty.write_shard("dummy", 0, units, corpus.text_digest(0))
     assert verify(empty, corpus) == []
     committed = empty.committed("dummy") == {0}
     assert committed == (step == 5)
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
-    assert assert_sound(empty, corpus).vectors_digest == digest_of_vectors(units.astype(np.float16))
+    assert assert_sound(empty, corpus).vectors_digest == digest_of_rows(units.astype(np.float16))
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from data_prep.errors import PipeError
@@ -20,6 +21,7 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.token_loop import Tokens
 from teacher_cache.encoders.vllm.plugin import register
 from teacher_cache.golden import GOLDEN
+from teacher_cache.workers import local_place
 
 Pooling = Literal["MEAN", "LAST", "CLS"]
 
@@ -99,6 +101,13 @@ class VllmEngine:
                 f"{current_platform.device_type} device that it sees; choose one with "
                 "CUDA_VISIBLE_DEVICES."
             )
+        gpus = 0 if on_cpu else torch.cuda.device_count()
+        if gpus > 1 and local_place(os.environ) % gpus:
+            raise PipeError(
+                f"found {gpus} GPUs for place {local_place(os.environ)} among the processes of "
+                "this machine, expected one, because vLLM takes the first; give each process its "
+                "own with CUDA_VISIBLE_DEVICES, as `srun --gpus-per-task=1` and Ray do."
+            )
         register()
         with tempfile.TemporaryDirectory(prefix="jasper-vllm-") as staged:
             _stage(Path(staged), directory, config)
@@ -155,9 +164,8 @@ class VllmEngine:
         Raises:
             PipeError: A text has no tokens, or vLLM fails.
         """
-        tokens.expect_some()
         spans = [{"skip": skip} if skip else None for skip in tokens.skip.tolist()]
-        return self._run(tokens.columns["input_ids"], spans)
+        return self._run(tokens, spans)
 
     def first_states(self, tokens: Tokens) -> torch.Tensor:
         """Give the first token's state of each text; only of this project's architectures.
@@ -171,13 +179,11 @@ class VllmEngine:
         Raises:
             PipeError: A text has no tokens, or vLLM fails.
         """
-        tokens.expect_some()
-        ids = tokens.columns["input_ids"]
-        return self._run(ids, [{"stop": 1}] * len(ids))
+        return self._run(tokens, [{"stop": 1}] * len(tokens.skip))
 
-    def _run(
-        self, ids: Sequence[Sequence[int]], spans: Sequence[Mapping[str, int] | None]
-    ) -> torch.Tensor:
+    def _run(self, tokens: Tokens, spans: Sequence[Mapping[str, int] | None]) -> torch.Tensor:
+        ids = tokens.columns["input_ids"]
+        tokens.expect_some(np.arange(len(ids)), len(ids))
         params = [
             self._params(use_activation=False, extra_kwargs=dict(span) if span else None)
             for span in spans

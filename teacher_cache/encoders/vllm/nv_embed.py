@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch.nn import functional as F
 
 from teacher_cache.config import Attention, TeacherConfig
+from teacher_cache.encoders import prompted
 from teacher_cache.encoders.nv_embed_files import NvEmbedFiles
 from teacher_cache.encoders.vllm.engine import VllmEngine
 from teacher_cache.encoders.vllm.plugin import NV_EMBED_TOWER
@@ -86,9 +87,11 @@ class VllmNvEmbedEncoder:
         Raises:
             PipeError: A text holds a lone surrogate, or vLLM fails.
         """
-        if not texts:
+        whole = prompted(self._teacher, texts, roles)
+        if not whole:
             return np.empty((0, self.dim), np.float32)
-        tokens = self._files.tokenise(self._teacher, self._skips, texts, roles)
+        skip = np.array([self._skips[role] for role in roles], np.int64)
+        tokens = self._files.tokenise(self._teacher, whole, skip)
         return F.normalize(self._engine.pooled(tokens), dim=1).numpy()
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -100,5 +103,6 @@ class VllmNvEmbedEncoder:
         Returns:
             (n, D) float32, unit rows, behind the latent attention, which keeps tokens apart.
         """
-        tokens = self._files.plain(self._teacher, texts)
+        skip = np.zeros(len(texts), np.int64)
+        tokens = self._files.tokenise(self._teacher, texts, skip)
         return F.normalize(self._engine.first_states(tokens), dim=1).numpy()

@@ -101,7 +101,8 @@ class VllmSentenceTransformersEncoder:
         whole = prompted(self._teacher, texts, roles)
         if not whole:
             return torch.empty(0, width)
-        tokens = tokenise(self._tokenizer, self._teacher, whole, roles, prompts_pooled=True)
+        skip = np.zeros(len(whole), np.int64)  # `vllm_pooling` refuses prompts that leave the mean
+        tokens = tokenise(self._tokenizer, self._teacher, whole, skip)
         features: dict[str, Any] = {"sentence_embedding": self._engine.pooled(tokens)}
         with torch.inference_mode():
             for module in modules:
