@@ -10,6 +10,7 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
 from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
+from teacher_cache.verify import require_whole
 
 
 def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
@@ -27,6 +28,7 @@ def teach(run: Run, teachers: Sequence[TeacherConfig]) -> None:
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
+        require_whole(store, teacher.name)
         # What changed is refused before a model is loaded, and what cannot be loaded is not
         # recorded, so that a mended recipe finds no wrong entry.
         if teacher.name in store.teachers:
