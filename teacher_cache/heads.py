@@ -11,6 +11,9 @@ from data_prep.files import atomic_write, refuse_links, sha256_file
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import HeadEntry
 
+_MOST_HEADER_BYTES = 2**16
+"""What safetensors may say about two tensors."""
+
 
 def head_path(store: Path, teacher: str) -> Path:
     """Say where a teacher's last layer lies.
@@ -73,6 +76,9 @@ def read_head(path: Path, entry: HeadEntry, dim: int) -> LinearHead:
     remedy = "restore the file from a copy, or run `pipe store repair` and `pipe teach`"
     if not path.is_file():
         raise PipeError(f"{path} is missing, expected a teacher's last layer there; {remedy}.")
+    most = 4 * dim * (entry.state_dim + 1) + _MOST_HEADER_BYTES
+    if (size := path.stat().st_size) > most:
+        raise PipeError(f"found {size:,} bytes in {path}, expected at most {most:,}; {remedy}.")
     if sha256_file(path) != entry.digest:
         raise PipeError(f"{path} has changed since it was written; {remedy}.")
     try:
