@@ -31,6 +31,8 @@ format: $(VENV)/.installed-dev  ## Format the code.
 
 bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	$(BIN)/python -m benchmarks.loss --quick
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.teach --quick
+	$(BIN)/python -m benchmarks.store --quick --peers all
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -11,8 +11,25 @@ from typing import Any
 import torch
 
 
+def option_parser(description: str | None) -> argparse.ArgumentParser:
+    """Make a parser with the options that every benchmark has: ``--quick`` and ``--json``.
+
+    Args:
+        description: What the benchmark asks.
+
+    Returns:
+        The parser, for a benchmark to add its own.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="A smoke run of a few seconds.")
+    parser.add_argument("--json", action="store_true", help="End with one JSON object on a line.")
+    return parser
+
+
 def options(description: str | None) -> argparse.Namespace:
-    """Read a benchmark's options.
+    """Read the options that every benchmark has.
 
     Args:
         description: What the benchmark asks.
@@ -20,10 +37,7 @@ def options(description: str | None) -> argparse.Namespace:
     Returns:
         ``quick`` and ``json``.
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="A smoke run of a few seconds.")
-    parser.add_argument("--json", action="store_true", help="End with one JSON object on a line.")
-    return parser.parse_args()
+    return option_parser(description).parse_args()
 
 
 def alternate(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -144,6 +144,26 @@ class Corpus:
         """
         return self.manifest.text_digests[shard]
 
+    def checked_texts(self, shard: int) -> tuple[list[str], list[str]]:
+        """Read a shard's texts and their roles, and compare them with the manifest.
+
+        Args:
+            shard: Its number, from 0.
+
+        Returns:
+            Texts and roles, in row order.
+
+        Raises:
+            PipeError: They have changed since the corpus was made, or cannot be read.
+        """
+        texts, roles = self.texts(shard)
+        if text_digest(texts, roles) != self.text_digest(shard):
+            raise PipeError(
+                f"{self.shard_path(shard)} does not hold the texts that the manifest records; "
+                "remove the file and run `pipe prep` again, which makes the same shard."
+            )
+        return texts, roles
+
     def check_shard(self, shard: int) -> None:
         """Compare a shard's texts and roles with the manifest.
 
@@ -151,13 +171,9 @@ class Corpus:
             shard: Its number, from 0.
 
         Raises:
-            PipeError: They have changed since the corpus was made, or cannot be read.
+            PipeError: As for ``checked_texts``.
         """
-        if text_digest(*self.texts(shard)) != self.text_digest(shard):
-            raise PipeError(
-                f"{self.shard_path(shard)} does not hold the texts that the manifest records; "
-                "remove the file and run `pipe prep` again, which makes the same shard."
-            )
+        self.checked_texts(shard)
 
     def take(self, rows: npt.ArrayLike) -> tuple[list[str], list[str]]:
         """Read any rows.

@@ -5,15 +5,25 @@ from pathlib import Path
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
+from student.stage_rows import RowChoice
 from student.stages import Distillation, run_stage
+from teacher_cache.open_store import RemoteStore
 
 
-def distill(run: Run, number: int) -> Path:
+def distill(
+    run: Run,
+    number: int,
+    rows: RowChoice = "all",
+    store: Path | RemoteStore | None = None,
+) -> Path:
     """Train one stage, from its last checkpoint if it was interrupted.
 
     Args:
         run: The run.
         number: The stage, from 1.
+        rows: Which rows a stage takes that was not begun: ``all``, or those of the shards that are
+            ``available`` now.
+        store: Where the vectors are read from; None takes the run's own store.
 
     Returns:
         The directory of the stage's final student.
@@ -25,12 +35,13 @@ def distill(run: Run, number: int) -> Path:
     recipe = run.recipe
     distillation = Distillation(
         corpus=run.corpus,
-        store=run.store,
+        store=store or run.store,
         places=run.students,
-        teachers={teacher.name: teacher.weight for teacher in recipe.teachers},
+        teachers=recipe.target_weights,
         student=recipe.student,
         losses=recipe.losses,
         stages=recipe.stages,
         training=recipe.training,
+        rows=rows,
     )
     return run_stage(distillation, number, say)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from pipelines.held_out import HeldOutRows, read_held_out
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results, recipe_sets, subject
@@ -24,7 +25,6 @@ from student.evaluation.tasks import score
 from student.model import Student
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
-from teacher_cache.store import TeacherStore
 
 START = "start"
 
@@ -105,7 +105,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         The comparison, which is also kept in the run.
 
     Raises:
-        PipeError: No stage is finished, or an evaluation set is unreadable.
+        PipeError: No stage is finished, an evaluation set is unreadable, or the store lacks
+            held-out rows.
     """
     quiet_libraries()
     places = run.students
@@ -118,18 +119,21 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     # Before the files are read: what changes while they are read is measured anew.
     of = subject(run, number, where)
     found = find_sets(where) if where else ()
+    rows = read_held_out(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
     start_model = Student.load(places.final(0)).to(device)
 
-    teachers = [_teacher(config) for config in run.recipe.teachers]
+    # The first is what retention is measured against, so those in the target go first.
+    configs = sorted(run.recipe.teachers, key=lambda config: not config.weight)
+    teachers = [_teacher(config) for config in configs]
     start = Contender(
         START, start_model.hidden, parameters_in_use(start_model), StudentEncoder(start_model)
     )
     # From here on a contender is known by its place: names may meet.
     contenders = [*teachers, start, *_students(pooled)]
 
-    held_out = _held_out(run, contenders)
+    held_out = _held_out(rows, configs, contenders)
     pooled.forget()
     tasks: list[dict[str, float]] = [{} for _ in contenders]
     for files in found:
@@ -163,7 +167,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     )
     loaded = {
         config.name: contender.embed is not None
-        for config, contender in zip(run.recipe.teachers, teachers, strict=True)
+        for config, contender in zip(configs, teachers, strict=True)
     }
     results = Results(of, render(comparison), loaded, as_dict(comparison))
     results.write(run.results)
@@ -200,30 +204,32 @@ def _students(pooled: PooledOnce) -> list[Contender]:
     ]
 
 
-def _held_out(run: Run, contenders: Sequence[Contender]) -> list[HeadAgreement | None]:
+def _held_out(
+    rows: HeldOutRows | None, teachers: Sequence[TeacherConfig], contenders: Sequence[Contender]
+) -> list[HeadAgreement | None]:
     """Each contender's agreement with the target on held-out rows.
 
-    The first contenders are the recipe's teachers, whose vectors come from the store; the start
-    follows them.
+    The first contenders are the teachers, whose vectors come from the store; the start follows
+    them.
     """
-    corpus = Corpus.open(run.corpus)
-    count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
-    if count < 3:
-        say("the corpus holds out fewer than 3 rows, so agreement with the target is not measured")
+    if rows is None:
         return [None] * len(contenders)
-    rows = np.arange(count)
-    texts, roles = corpus.take(rows)
-    store = TeacherStore.open(run.store, corpus)
-    names = [teacher.name for teacher in run.recipe.teachers]
-    weights = [teacher.weight for teacher in run.recipe.teachers]
-    target_BT = store.read(rows, teachers=names, weights=weights)
-    vectors = {str(place): store.read_teacher(name, rows) for place, name in enumerate(names)}
-    for place, contender in enumerate(contenders[len(names) :], start=len(names)):
+    vectors = {
+        str(place): rows.teachers[teacher.name]
+        for place, teacher in enumerate(teachers)
+        if teacher.name in rows.teachers
+    }
+    for place, contender in enumerate(contenders[len(teachers) :], start=len(teachers)):
         if contender.embed is not None:
-            vectors[str(place)] = contender.embed(texts, roles)
-    measured = {int(head.head): head for head in held_out_agreement(target_BT, vectors).heads}
-    # The start's space is not the target's, whatever its width: a cosine would mean nothing.
-    measured[len(names)] = replace(measured[len(names)], cosine=None)
+            vectors[str(place)] = contender.embed(rows.texts, rows.roles)
+    agreement = held_out_agreement(rows.target_NT, vectors)
+    measured = {int(head.head): head for head in agreement.heads}
+    # The start's space is not the target's, nor is that of a teacher outside it, whatever their
+    # width: a cosine would mean nothing.
+    outside = [place for place, teacher in enumerate(teachers) if not teacher.weight]
+    for place in (*outside, len(teachers)):
+        if place in measured:
+            measured[place] = replace(measured[place], cosine=None)
     return [
         replace(measured[place], head=contender.name) if place in measured else None
         for place, contender in enumerate(contenders)

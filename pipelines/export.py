@@ -25,7 +25,6 @@ from student.export import dense_directory, export
 from student.export_record import ExportRecord, weights_digest
 from student.identity import StageIdentity, TeacherShare, recorded_identity
 from student.model import Student
-from teacher_cache.manifest import TeacherEntry
 from teacher_cache.store import TeacherStore
 
 
@@ -155,12 +154,12 @@ def _sources(run: Run, fingerprint: str) -> tuple[CardSource, ...]:
 
 def _teachers(run: Run, shares: tuple[TeacherShare, ...]) -> Iterator[CardTeacher]:
     """The teachers trained with; the store, and else the recipe, says more about each."""
-    known = [TeacherEntry.of(teacher) for teacher in run.recipe.teachers]
+    known = [*run.recipe.teachers]
     if (run.store / "manifest.json").exists():
         store = TeacherStore.open(run.store, check_commits=False)
-        known = [*store.teachers.values(), *known]
+        known = [*(entry.config for entry in store.teachers.values()), *known]
     for share in shares:
-        configs = [entry.config for entry in known if entry.fingerprint == share.fingerprint]
+        configs = [config for config in known if config.fingerprint == share.fingerprint]
         stated = [config.license for config in configs if config.license.lower() != "unknown"]
         yield CardTeacher(
             name=share.name,

@@ -1,9 +1,7 @@
 """What a run would do, what of it is done, and what the rest costs; from arithmetic alone."""
 
-import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from data_prep.corpus import Corpus
@@ -12,10 +10,9 @@ from pipelines.run import Run
 from student.config import StageConfig
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
+from teacher_cache.progress import TeacherProgress, teacher_progress
+from teacher_cache.sizes import row_bytes
 from teacher_cache.store import TeacherStore
-
-_BYTES_PER_NUMBER = 2  # float16
-_TIMED_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -25,10 +22,12 @@ class TeacherPlan:
     Attributes:
         name: The teacher.
         dim: Numbers in a vector.
+        weight: Its share in the target; 0 keeps it out.
         tokens: Tokens to encode, at most; None while the number of rows is unknown.
-        bytes: Bytes of its vectors; None while the number of rows is unknown.
+        bytes: Bytes of its vectors; None while the number of rows is unknown, or the width of a
+            row, which only a loaded model can tell where its pooled states are stored.
         license: Its licence.
-        shards_done: Committed shards.
+        shards_done: Committed shards that are not damaged.
         shards_left: Shards still to encode; None while the number of rows is unknown.
         bytes_left: Bytes still to write, likewise.
         seconds_left: Time left at the pace of its latest commits; None if that tells nothing.
@@ -36,6 +35,7 @@ class TeacherPlan:
 
     name: str
     dim: int
+    weight: float
     tokens: int | None
     bytes: int | None
     license: str
@@ -46,16 +46,19 @@ class TeacherPlan:
 
     def as_line(self) -> str:
         """The teacher's line for people."""
-        parts = [f"{self.dim}-d"]
-        if self.tokens is not None and self.bytes is not None:
-            parts += [f"at most {self.tokens:,} tokens to encode", size(self.bytes)]
+        parts = [f"{self.dim}-d" if self.weight else f"{self.dim}-d, not in the target"]
+        if self.tokens is not None:
+            parts.append(f"at most {self.tokens:,} tokens to encode")
+        if self.bytes is not None:
+            parts.append(size(self.bytes))
         parts.append(f"licence {self.license}")
         if self.shards_left == 0:
             parts.append("done")
-        elif self.shards_left is not None and self.bytes_left is not None:
+        elif self.shards_left is not None:
             shards = self.shards_done + self.shards_left
             parts.append(f"{self.shards_done:,} of {shards:,} shards done")
-            parts.append(f"{size(self.bytes_left)} left to write")
+            if self.bytes_left is not None:
+                parts.append(f"{size(self.bytes_left)} left to write")
         if self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
         return f"teacher  {self.name}: {', '.join(parts)}"
@@ -109,8 +112,8 @@ class Plan:
         rows_are_exact: Whether the corpus stands already.
         shards: Shards of each teacher.
         target_width: T.
-        store_bytes: Bytes of the store.
-        store_bytes_left: Bytes of it that are still to be written.
+        store_bytes: Bytes of the store; None if a teacher's are unknown.
+        store_bytes_left: Bytes of it that are still to be written, likewise.
         teachers: Each teacher's share.
         stages: Each stage's share.
     """
@@ -174,8 +177,8 @@ def plan(run: Run) -> Plan:
         rows_are_exact=exact,
         shards=layout.num_shards if layout else None,
         target_width=recipe.target_width,
-        store_bytes=rows * recipe.target_width * _BYTES_PER_NUMBER if rows else None,
-        store_bytes_left=sum(teacher.bytes_left or 0 for teacher in teachers) if rows else None,
+        store_bytes=_sum(teacher.bytes for teacher in teachers),
+        store_bytes_left=_sum(teacher.bytes_left for teacher in teachers),
         teachers=teachers,
         stages=tuple(
             _stage(run, number, stage, rows) for number, stage in enumerate(recipe.stages, start=1)
@@ -186,39 +189,29 @@ def plan(run: Run) -> Plan:
 def _teacher(
     teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
 ) -> TeacherPlan:
-    known = store is not None and teacher.name in store.teachers
-    done = store.committed(teacher.name) if store and known else frozenset()
-    missing = layout.missing(done) if layout else None
-    row_bytes = teacher.dim * _BYTES_PER_NUMBER
-    seconds = None
-    if store and done and missing:
-        pace = _seconds_per_shard(store, teacher.name, sorted(done))
-        seconds = pace * len(missing) if pace is not None else None
+    found = None
+    if layout is not None:
+        found = TeacherProgress.untouched(teacher.name, layout)
+        if store is not None:
+            found = teacher_progress(store, teacher.name)
+    width = row_bytes(teacher, store)
     return TeacherPlan(
         name=teacher.name,
         dim=teacher.dim,
+        weight=teacher.weight,
         tokens=layout.rows * teacher.max_tokens if layout else None,
-        bytes=layout.rows * row_bytes if layout else None,
+        bytes=layout.rows * width if layout and width else None,
         license=teacher.license,
-        shards_done=len(done),
-        shards_left=len(missing) if missing is not None else None,
-        bytes_left=(
-            sum(len(layout.range_of(shard)) for shard in missing) * row_bytes
-            if layout and missing is not None
-            else None
-        ),
-        seconds_left=seconds,
+        shards_done=found.done if found else 0,
+        shards_left=found.shards - found.done if found else None,
+        bytes_left=found.rows_left * width if found and width else None,
+        seconds_left=found.seconds_left if found and found.rows_left else None,
     )
 
 
-def _seconds_per_shard(store: TeacherStore, teacher: str, done: list[int]) -> float | None:
-    """The usual time between two commits; None where the records' whole seconds cannot tell it."""
-    commits = [store.commit(teacher, shard) for shard in done[-_TIMED_SHARDS:]]
-    times = sorted(datetime.fromisoformat(commit.created) for commit in commits if commit)
-    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
-    # The median, so that a pause between two sessions of teaching does not count.
-    usual = statistics.median(gaps) if gaps else 0.0
-    return usual or None
+def _sum(parts: Iterable[int | None]) -> int | None:
+    known = list(parts)
+    return None if None in known else sum(part for part in known if part is not None)
 
 
 def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> StagePlan:

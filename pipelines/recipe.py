@@ -41,7 +41,8 @@ class Recipe(Settings):
     Attributes:
         name: Stands in logs and in the model card.
         corpus: Sources, spans and mixture.
-        teachers: The teachers in the order in which their vectors are concatenated.
+        teachers: The teachers in the order in which their vectors are concatenated; all are
+            encoded, and those with a weight above 0 make up the target.
         student: Start and heads.
         losses: Weights of the losses.
         stages: What trains, stage by stage.
@@ -78,6 +79,8 @@ class Recipe(Settings):
         names = [teacher.name for teacher in self.teachers]
         if len(set(names)) < len(names):
             raise ValueError(f"teachers are {names}; expected each name once")
+        if not self.target_weights:
+            raise ValueError("every teacher has weight 0; expected one at least in the target")
         for number, stage in enumerate(self.stages):
             for head in stage.heads:
                 if head not in self.student.heads:
@@ -88,9 +91,14 @@ class Recipe(Settings):
         return self
 
     @property
+    def target_weights(self) -> dict[str, float]:
+        """The teachers in the target, in the order of its columns, and the weight of each."""
+        return {teacher.name: teacher.weight for teacher in self.teachers if teacher.weight}
+
+    @property
     def target_width(self) -> int:
-        """T: the teachers' widths together."""
-        return sum(teacher.dim for teacher in self.teachers)
+        """T: the widths of the teachers in the target together."""
+        return sum(teacher.dim for teacher in self.teachers if teacher.weight)
 
     def teacher(self, name: str) -> TeacherConfig:
         """Find one of the recipe's teachers.

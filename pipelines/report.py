@@ -5,6 +5,10 @@ from typing import Any
 
 import click
 
+from data_prep.quantities import duration, size
+
+__all__ = ["duration", "result", "say", "size"]
+
 
 def say(line: str) -> None:
     """Print a line of progress.
@@ -24,27 +28,3 @@ def result(text: str, data: Any, as_json: bool) -> None:
         as_json: Which of them is wanted.
     """
     click.echo(json.dumps(data, ensure_ascii=False) if as_json else text)
-
-
-def size(count: float) -> str:
-    """A number of bytes for people.
-
-    >>> size(196_608_000_000)
-    '196.6 GB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """A time for people.
-
-    >>> duration(42), duration(5400), duration(200_000)
-    ('42 s', '90 min', '55.6 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

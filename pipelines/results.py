@@ -12,7 +12,6 @@ from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.sets import SetFiles, find_sets
 from student.export_record import weights_digest
-from teacher_cache.manifest import TeacherEntry
 
 _MODELS = ("teachers", "start", "students")
 
@@ -97,7 +96,7 @@ def subject(run: Run, number: int, sets: Path | None) -> Subject:
         PipeError: The directory of evaluation sets is missing or holds none.
     """
     settings = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
-    teachers = [[TeacherEntry.of(t).fingerprint, t.weight] for t in run.recipe.teachers]
+    teachers = [[t.fingerprint, t.weight] for t in run.recipe.teachers]
     files = [entry for found in find_sets(sets) for entry in _files(found, sets)] if sets else []
     return Subject(
         stage=number,

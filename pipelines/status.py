@@ -5,10 +5,15 @@ from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from pipelines.report import duration
 from pipelines.results import current_results
 from pipelines.run import Run
 from student.export_record import ExportRecord, weights_digest
+from teacher_cache.layout import ShardLayout
+from teacher_cache.progress import TeacherProgress, teacher_progress
 from teacher_cache.store import TeacherStore
+
+_TEACHER_FIELDS = ("running", "missing", "bad", "rows_left", "rows_per_second", "seconds_left")
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,35 @@ class Progress:
         done: Units done.
         total: Units in all; None while nobody can know.
         unit: Rows, shards, steps or files.
+        teacher: More about a teacher, once its shards are known.
     """
 
     what: str
     done: int
     total: int | None
     unit: str
+    teacher: TeacherProgress | None = None
+
+    def as_line(self, width: int) -> str:
+        """The line for people.
+
+        Args:
+            width: Columns for ``what``.
+        """
+        mark = "done" if self.done == self.total else "open"
+        of = "" if self.total is None else f" of {self.total:,}"
+        parts = [f"{mark:4}  {self.what:{width}}  {self.done:,}{of} {self.unit}"]
+        if self.teacher is not None and self.done != self.total:
+            parts += _more(self.teacher)
+        return ", ".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line for programs; a teacher's has some more fields."""
+        data = {"what": self.what, "done": self.done, "total": self.total, "unit": self.unit}
+        if self.teacher is not None:
+            more = asdict(self.teacher)
+            data |= {name: more[name] for name in _TEACHER_FIELDS}
+        return data
 
 
 def status(run: Run) -> list[Progress]:
@@ -41,18 +69,19 @@ def status(run: Run) -> list[Progress]:
         PipeError: The corpus or the store is there but broken.
     """
     lines = []
-    shards = None
+    layout = None
     if (run.corpus / "manifest.json").exists():
         corpus = Corpus.open(run.corpus)
-        shards = corpus.num_shards
+        layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
         lines.append(Progress("corpus", corpus.rows, corpus.rows, "rows"))
     else:
         lines.append(Progress("corpus", 0, run.recipe.corpus.texts, "rows"))
-    store = TeacherStore.open(run.store) if (run.store / "manifest.json").exists() else None
-    for teacher in run.recipe.teachers:
-        known = store is not None and teacher.name in store.teachers
-        done = len(store.committed(teacher.name)) if store and known else 0
-        lines.append(Progress(f"teacher {teacher.name}", done, shards, "shards"))
+    store = None
+    if (run.store / "manifest.json").exists():
+        # A bad commit is counted and does not stop the count.
+        store = TeacherStore.open(run.store, check_commits=False)
+        layout = store.layout
+    lines += [_teacher(teacher.name, layout, store) for teacher in run.recipe.teachers]
     places = run.students
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
@@ -60,6 +89,30 @@ def status(run: Run) -> list[Progress]:
     lines.append(Progress("eval", int(_evaluated(run)), 1, "tables"))
     lines.append(Progress("export", int(_exported(run)), 1, "models"))
     return lines
+
+
+def _teacher(name: str, layout: ShardLayout | None, store: TeacherStore | None) -> Progress:
+    what, unit = f"teacher {name}", "shards"
+    if layout is None:
+        return Progress(what, 0, None, unit)
+    found = teacher_progress(store, name) if store else TeacherProgress.untouched(name, layout)
+    return Progress(what, found.done, found.shards, unit, found)
+
+
+def _more(found: TeacherProgress) -> list[str]:
+    parts = [
+        f"{count:,} {what}"
+        for count, what in (
+            (found.running, "running"),
+            (found.missing, "missing"),
+            (found.bad, "bad (see `pipe store verify`)"),
+        )
+        if count
+    ]
+    if found.rows_per_second is not None and found.seconds_left is not None:
+        parts.append(f"{found.rows_per_second:,.0f} rows/s")
+        parts.append(f"about {duration(found.seconds_left)} left")
+    return parts
 
 
 def _evaluated(run: Run) -> bool:
@@ -87,11 +140,7 @@ def as_text(lines: list[Progress]) -> str:
         lines: What ``status`` found.
     """
     width = max(len(line.what) for line in lines)
-    return "\n".join(
-        f"{'done' if line.done == line.total else 'open':4}  {line.what:{width}}  "
-        f"{line.done:,}{'' if line.total is None else f' of {line.total:,}'} {line.unit}"
-        for line in lines
-    )
+    return "\n".join(line.as_line(width) for line in lines)
 
 
 def as_data(lines: list[Progress]) -> list[dict[str, Any]]:
@@ -100,4 +149,4 @@ def as_data(lines: list[Progress]) -> list[dict[str, Any]]:
     Args:
         lines: What ``status`` found.
     """
-    return [asdict(line) for line in lines]
+    return [line.as_dict() for line in lines]

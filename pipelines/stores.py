@@ -8,6 +8,8 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError, UsageError
 from pipelines.report import duration, say, size
 from pipelines.run import Run
+from student.used_rows import run_shards
+from teacher_cache.layout import ShardLayout
 from teacher_cache.repair import repair
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem
@@ -155,7 +157,11 @@ def _scope(run: Run, corpus: Corpus, asked: Asked) -> Scope:
     teachers, shards = asked.teachers or None, None
     if asked.used:
         teachers = teachers or tuple(teacher.name for teacher in run.recipe.teachers)
-        shards = frozenset(range(corpus.num_shards))  # every row is held out or trained on
+        layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
+        recipe = run.recipe
+        shards = run_shards(
+            run.students, recipe.stages, recipe.training, layout, corpus.held_out_rows
+        )
     seed = random.randrange(2**31) if asked.seed is None else asked.seed  # noqa: S311
     return Scope(teachers, shards, _share(asked.sample), seed)
 

@@ -16,6 +16,7 @@ from student.model import TokenGroup
 from student.order import TrainingOrder
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
+from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 
 
@@ -91,7 +92,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
     def __init__(
         self,
         corpus: Path,
-        store: Path,
+        store: Path | RemoteStore,
         weights: dict[str, float],
         order: TrainingOrder,
         steps: range,
@@ -101,7 +102,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
         Args:
             corpus: The corpus directory.
-            store: The store directory.
+            store: The store directory, or where the store lies and the cache for it.
             weights: The teachers in the target, in order, and the weight of each.
             order: Which rows a step sees.
             steps: Which steps to yield.
@@ -132,8 +133,13 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
-        store = TeacherStore.open(self.store)
-        for rows in self.order.batches(self.steps.start, self.steps.stop):
+        store = open_store(self.store)
+        window = self.order.steps_per_window
+        for step in self.steps:
+            if (step - self.steps.start) % window == 0:
+                # A window reads from all its shards at once, so the next one is announced as well.
+                self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
+            rows = self.order.batch(step)
             texts, roles = corpus.take(rows)
             grouped = self.tokenization.groups(texts, roles)
             places = np.concatenate([places for places, _ in grouped])
@@ -145,6 +151,11 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
                 target=torch.from_numpy(target_BT),
                 rows=torch.from_numpy(rows[places]),
             )
+
+    def _announce(self, store: TeacherStore, steps: range) -> None:
+        """Let a remote store fetch what some steps will read."""
+        rows = np.concatenate(list(self.order.batches(steps.start, steps.stop)))
+        store.expect(rows, list(self.weights))
 
     def loader(self, readers: int) -> "BatchLoader":
         """A loader that reads ahead of the step.

@@ -1,8 +1,10 @@
 """What a stage was trained under, and whether that is what is asked for now."""
 
-from typing import Any
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from data_prep.config import Settings
 from data_prep.errors import PipeError
@@ -10,6 +12,7 @@ from data_prep.files import read_json
 from data_prep.fingerprint import explain_change
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.places import Places
+from teacher_cache.shard_list import format_shards, parse_shards
 
 
 class TeacherShare(Settings):
@@ -26,6 +29,43 @@ class TeacherShare(Settings):
     fingerprint: str
 
 
+class AvailableShards(Settings):
+    """The shards that a stage is trained on where it was begun before all of them had come.
+
+    Attributes:
+        ranges: Their numbers, such as ``0-99,120``.
+        count: How many they are.
+    """
+
+    ranges: str
+    count: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            found = len(self.numbers)
+        except PipeError as error:
+            raise ValueError(str(error)) from None
+        if found != self.count:
+            raise ValueError(f"found {found} shards in {self.ranges!r}, expected {self.count}")
+        return self
+
+    @classmethod
+    def of(cls, shards: Iterable[int]) -> Self:
+        """Describe some shards.
+
+        Args:
+            shards: Their numbers.
+        """
+        numbers = set(shards)
+        return cls(ranges=format_shards(numbers), count=len(numbers))
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Their numbers, ascending."""
+        return parse_shards(self.ranges)
+
+
 class StageIdentity(Settings):
     """Everything that a stage was trained under; kept beside its checkpoints.
 
@@ -36,6 +76,8 @@ class StageIdentity(Settings):
         training: How training runs, with every ``auto`` settled.
         teachers: The teachers in the order of the target's columns.
         corpus: The corpus's fingerprint.
+        shards: What the training rows lie in; None where they are all training rows.
+        earlier_shards: The same of every stage before; None where each was on all training rows.
     """
 
     student: StudentConfig
@@ -44,6 +86,14 @@ class StageIdentity(Settings):
     training: TrainingConfig
     teachers: tuple[TeacherShare, ...]
     corpus: str
+    shards: AvailableShards | None = None
+    earlier_shards: tuple[AvailableShards | None, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Self:
+        if self.earlier_shards is not None and len(self.earlier_shards) != len(self.stages) - 1:
+            raise ValueError("earlier_shards does not tell of every stage before")
+        return self
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the weights; names and log lines do not.
@@ -109,6 +159,32 @@ def recorded_identity(places: Places, number: int) -> StageIdentity | None:
             f"{path} does not describe a stage (wrong: {where}); restore it, or remove "
             f"{path.parent} to train anew."
         ) from None
+
+
+def earlier_shards(
+    places: Places, number: int, recorded: StageIdentity | None
+) -> tuple[AvailableShards | None, ...] | None:
+    """The shards that the stages before one were trained on.
+
+    Args:
+        places: The run's students.
+        number: The stage.
+        recorded: What the stage itself was begun under, if it was; it stands in for the record of
+            a stage whose directory is gone.
+
+    Returns:
+        For each stage before, None for all training rows; None where each was on all of them.
+
+    Raises:
+        PipeError: As ``recorded_identity``.
+    """
+    known = recorded.earlier_shards if recorded is not None else None
+    shards = list(known or (None,) * (number - 1))
+    for earlier in range(1, number):
+        if places.identity(earlier).exists():
+            identity = recorded_identity(places, earlier)
+            shards[earlier - 1] = identity.shards if identity is not None else None
+    return tuple(shards) if any(shards) else None
 
 
 def require_same(recorded: StageIdentity, wanted: StageIdentity, places: Places) -> None:

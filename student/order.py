@@ -1,4 +1,9 @@
-"""The training order: a pure function of seed, epoch and step."""
+"""The training order: a pure function of seed, epoch and step, and of the rows drawn from.
+
+Same seed and same row set: the same batches, on any cluster, with any number of ranks and readers,
+and wherever a stage was interrupted. The order permutes positions in the row set, so it knows
+nothing of shards that are not in the set, nor of how the set came about.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import PipeError
+from student.row_set import Rows, RowSet
 
-Rows = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 # First words of the seeds, so that the two kinds of permutation never share a stream.
 _BLOCKS, _ROWS = 1, 2
@@ -19,21 +25,19 @@ _BLOCKS, _ROWS = 1, 2
 class TrainingOrder:
     """Which rows each step sees, the same for any number of ranks and readers.
 
-    Rows lie in blocks that are read together. Every epoch permutes the blocks; within a window
-    of blocks it permutes the rows. A row comes at most once in an epoch; the few rows that do
-    not fill a last batch are others in every epoch.
+    Positions of the row set lie in blocks that are read together. Every epoch permutes the blocks;
+    within a window of blocks it permutes the positions. A row comes at most once in an epoch; the
+    few rows that do not fill a last batch are others in every epoch.
 
     Attributes:
-        first_row: Training rows begin here.
-        end_row: And end before here.
+        rows: The rows to draw from.
         batch_size: Rows of a step, over all ranks.
         seed: Decides, with the epoch, every permutation.
         block_rows: Rows in a block.
         window_blocks: Blocks in a window.
     """
 
-    first_row: int
-    end_row: int
+    rows: RowSet
     batch_size: int
     seed: tuple[int, ...]
     block_rows: int = 64
@@ -47,19 +51,20 @@ class TrainingOrder:
         """
         if self.steps_per_epoch < 1:
             raise PipeError(
-                f"the corpus has {self.rows} training rows and a batch takes {self.batch_size}; "
-                "add texts to the corpus or lower the stage's batch_size."
+                f"there are {len(self.rows)} training rows and a batch takes {self.batch_size}; "
+                "lower the stage's batch_size or add texts to the corpus; with `--rows available`, "
+                "wait for more shards."
             )
-
-    @property
-    def rows(self) -> int:
-        """Number of training rows."""
-        return self.end_row - self.first_row
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in an epoch."""
-        return self.rows // self.batch_size
+        return len(self.rows) // self.batch_size
+
+    @property
+    def steps_per_window(self) -> int:
+        """About how many steps a window lasts; at least 1."""
+        return max(1, self.block_rows * self.window_blocks // self.batch_size)
 
     def batch(self, step: int) -> Rows:
         """The rows of a step.
@@ -74,13 +79,12 @@ class TrainingOrder:
         begin = step_in_epoch * self.batch_size
         end = begin + self.batch_size
         plan = _epoch_plan(self, epoch)
-        first = int(np.searchsorted(plan.window_ends, begin, side="right"))
-        last = int(np.searchsorted(plan.window_ends, end, side="left"))
-        rows = np.concatenate(
-            [_window_rows(self, epoch, window) for window in range(first, last + 1)]
+        first, last = plan.windows(begin, end)
+        positions = np.concatenate(
+            [_window_positions(self, epoch, window) for window in range(first, last + 1)]
         )
-        offset = begin - (int(plan.window_ends[first - 1]) if first else 0)
-        return rows[offset : offset + self.batch_size]
+        offset = begin - plan.first_of(first)
+        return self.rows.take(positions[offset : offset + self.batch_size])
 
     def batches(self, start: int, end: int) -> Iterator[Rows]:
         """The rows of consecutive steps.
@@ -95,21 +99,74 @@ class TrainingOrder:
         for step in range(start, end):
             yield self.batch(step)
 
+    def drawn(self, start: int, end: int) -> Iterator[tuple[Positions, Positions]]:
+        """All positions that consecutive steps draw, without going through the steps.
+
+        Args:
+            start: The first step.
+            end: The step after the last.
+
+        Yields:
+            For each epoch, ranges of positions that together are what its steps draw: their first
+            positions and the positions after their last. Windows that are drawn whole are whole
+            blocks; of the others every position is a range.
+        """
+        step = start
+        while step < end:
+            epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+            steps = min(end - step, self.steps_per_epoch - step_in_epoch)
+            begin = step_in_epoch * self.batch_size
+            yield self._drawn_in_epoch(epoch, begin, begin + steps * self.batch_size)
+            step += steps
+
+    def _drawn_in_epoch(self, epoch: int, begin: int, end: int) -> tuple[Positions, Positions]:
+        plan = _epoch_plan(self, epoch)
+        first, last = plan.windows(begin, end)
+        edges = [
+            window
+            for window in sorted({first, last})
+            if begin > plan.first_of(window) or end < plan.window_ends[window]
+        ]
+        single = [
+            _window_positions(self, epoch, window)[
+                max(begin - plan.first_of(window), 0) : end - plan.first_of(window)
+            ]
+            for window in edges
+        ]
+        whole = slice(first + (first in edges), last + 1 - (last in edges))
+        blocks = plan.blocks[whole.start * self.window_blocks : whole.stop * self.window_blocks]
+        starts = blocks * self.block_rows
+        stops = np.minimum(starts + self.block_rows, len(self.rows))
+        return (
+            np.concatenate([starts, *single]),
+            np.concatenate([stops, *(positions + 1 for positions in single)]),
+        )
+
 
 @dataclass(frozen=True)
 class _EpochPlan:
-    """The epoch's permuted blocks, and the position after each window's last row."""
+    """The epoch's permuted blocks, and the place after each window's last position."""
 
     blocks: NDArray[np.int64]
     window_ends: NDArray[np.int64]
 
+    def windows(self, begin: int, end: int) -> tuple[int, int]:
+        """The first and the last window that hold the places from ``begin`` to before ``end``."""
+        first = np.searchsorted(self.window_ends, begin, side="right")
+        return int(first), int(np.searchsorted(self.window_ends, end, side="left"))
+
+    def first_of(self, window: int) -> int:
+        """The place of a window's first position."""
+        return int(self.window_ends[window - 1]) if window else 0
+
 
 @lru_cache(maxsize=2)
 def _epoch_plan(order: TrainingOrder, epoch: int) -> _EpochPlan:
-    count = -(-order.rows // order.block_rows)
+    rows = len(order.rows)
+    count = -(-rows // order.block_rows)
     blocks = np.random.default_rng((_BLOCKS, *order.seed, epoch)).permutation(count)
     sizes = np.full(count, order.block_rows, dtype=np.int64)
-    sizes[blocks == count - 1] = order.rows - (count - 1) * order.block_rows
+    sizes[blocks == count - 1] = rows - (count - 1) * order.block_rows
     ends = np.cumsum(sizes)
     last_blocks = np.append(
         np.arange(order.window_blocks - 1, count - 1, order.window_blocks), count - 1
@@ -118,9 +175,9 @@ def _epoch_plan(order: TrainingOrder, epoch: int) -> _EpochPlan:
 
 
 @lru_cache(maxsize=4)
-def _window_rows(order: TrainingOrder, epoch: int, window: int) -> Rows:
+def _window_positions(order: TrainingOrder, epoch: int, window: int) -> Positions:
     plan = _epoch_plan(order, epoch)
     blocks = plan.blocks[window * order.window_blocks : (window + 1) * order.window_blocks]
-    rows = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).reshape(-1)
-    rows = rows[rows < order.rows] + order.first_row
-    return np.random.default_rng((_ROWS, *order.seed, epoch, window)).permutation(rows)
+    positions = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).reshape(-1)
+    positions = positions[positions < len(order.rows)]
+    return np.random.default_rng((_ROWS, *order.seed, epoch, window)).permutation(positions)

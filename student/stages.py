@@ -13,10 +13,13 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import exclusive, read_json, write_json
 from student.batches import BatchStream, Tokenization
+from student.cache_room import require_room
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.identity import (
+    AvailableShards,
     StageIdentity,
     TeacherShare,
+    earlier_shards,
     recorded_identity,
     require_same,
     start_settings,
@@ -24,11 +27,12 @@ from student.identity import (
 from student.least_squares import collect, fit_heads
 from student.losses import require_matching_widths
 from student.model import Student
-from student.order import TrainingOrder
 from student.parts import train_only
 from student.places import Places
+from student.stage_rows import RowChoice, choose_rows, fitting_steps, stage_order
 from student.trainer import DistillTrainer
 from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
+from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 
 Report = Callable[[str], None]
@@ -40,23 +44,26 @@ class Distillation:
 
     Attributes:
         corpus: The corpus directory.
-        store: The store directory.
+        store: The store directory, or where the store lies and the cache for it.
         places: Where the start, the checkpoints and the final weights go.
         teachers: The teachers in the target, in order, and the weight of each.
         student: The recipe's student.
         losses: The recipe's loss weights.
         stages: The recipe's stages.
         training: How training runs.
+        rows: Which rows a stage takes when it begins: ``all``, or those of the ``available``
+            shards, which every teacher in the target has committed by then.
     """
 
     corpus: Path
-    store: Path
+    store: Path | RemoteStore
     places: Places
     teachers: dict[str, float]
     student: StudentConfig
     losses: LossConfig
     stages: Sequence[StageConfig]
     training: TrainingConfig
+    rows: RowChoice = "all"
 
 
 def settle(training: TrainingConfig, recorded: TrainingConfig | None = None) -> TrainingConfig:
@@ -109,8 +116,11 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
             f"stage {number} is not in the recipe; it has stages 1 to {len(run.stages)}."
         )
     corpus = Corpus.open(run.corpus)
-    store = TeacherStore.open(run.store, corpus)
-    _require_rows(store, run.teachers)
+    store = open_store(run.store, corpus)
+    _require_teachers(store, run.teachers)
+    if isinstance(run.store, RemoteStore):
+        blocks = run.training.order_block_rows, run.training.order_window_blocks
+        require_room(store, list(run.teachers), *blocks, run.store.limit)
     with exclusive(run.places.root, "is training in"):
         return _run_alone(run, number, corpus, store, report)
 
@@ -128,20 +138,28 @@ def _run_alone(
     require_matching_widths(run.stages, widths, target_width)
     recorded = recorded_identity(places, number)
     training = settle(run.training, recorded.training if recorded else None)
-    identity = _identity(run, number, training, store)
+    before = earlier_shards(places, number, recorded)
+
+    def identity(shards: AvailableShards | None) -> StageIdentity:
+        return _identity(run, number, training, store, shards, before)
+
     if recorded is not None:
-        require_same(recorded, identity, places)
+        require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
         report(f"{title} is done: {final}")
         return final
 
+    chosen = choose_rows(store, corpus, run.teachers, run.rows, recorded)
+    order = stage_order(stage, training, number, chosen.rows)
     student = _initial_student(run, number, report)
-    wanted = {head for earlier in run.stages[:number] for head in earlier.heads}
-    new = student.add_heads({h: w for h, w in widths.items() if h in wanted}, training.seed)
+    used = {head for earlier in run.stages[:number] for head in earlier.heads}
+    new = student.add_heads({h: w for h, w in widths.items() if h in used}, training.seed)
     trained = train_only(student, stage.trainable, stage.heads)
     student.text.set_attn_implementation(training.attention)
     places.remove_unfinished_checkpoints(number)
     step = places.last_checkpoint(number)
+    if chosen.note:
+        report(f"{title}: {chosen.note}")
     report(
         f"{title}: {trained:,} of {sum(p.numel() for p in student.parameters()):,} parameters "
         f"train, from {f'step {step}' if step else places.final(number - 1)}"
@@ -149,22 +167,13 @@ def _run_alone(
     )
 
     def stream(steps: range) -> BatchStream:
-        order = TrainingOrder(
-            first_row=corpus.held_out_rows,
-            end_row=corpus.rows,
-            batch_size=stage.batch_size,
-            seed=(training.seed, number),
-            block_rows=training.order_block_rows,
-            window_blocks=training.order_window_blocks,
-        )
         tokenization = Tokenization(
             student.tokenizer, student.prompts, student.max_tokens, training.group_tokens
         )
         return BatchStream(run.corpus, run.store, run.teachers, order, steps, tokenization)
 
-    if stage.init == "least_squares" and new and not step:
-        fitted = stream(range(max(1, stage.init_rows // stage.batch_size)))
-        moments = collect(student.eval(), fitted)
+    if fitting_steps(stage) and new and not step:
+        moments = collect(student.eval(), stream(range(fitting_steps(stage))))
         fit_heads(student, new, moments)
         report(f"{title}: {', '.join(new)} fitted in closed form to {moments.rows:,} rows")
 
@@ -175,7 +184,7 @@ def _run_alone(
     trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=step))
     trainer.add_callback(ProgressLine(title, stage.batch_size, report))
     # Written last: what could be refused has been, so a mended recipe finds no wrong record.
-    write_json(places.identity(number), identity.model_dump(mode="json"))
+    write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     resume = str(places.checkpoint(number, step)) if step else None
     trainer.train(resume_from_checkpoint=resume)
     student.save(final)
@@ -184,7 +193,12 @@ def _run_alone(
 
 
 def _identity(
-    run: Distillation, number: int, training: TrainingConfig, store: TeacherStore
+    run: Distillation,
+    number: int,
+    training: TrainingConfig,
+    store: TeacherStore,
+    shards: AvailableShards | None,
+    before: tuple[AvailableShards | None, ...] | None,
 ) -> StageIdentity:
     return StageIdentity(
         student=run.student,
@@ -196,6 +210,8 @@ def _identity(
             for name, weight in run.teachers.items()
         ),
         corpus=store.corpus_fingerprint,
+        shards=shards,
+        earlier_shards=before,
     )
 
 
@@ -268,16 +284,10 @@ def _keep_start(run: Distillation, report: Report) -> None:
         report(f"the student's start is kept in {places.final(0)}")
 
 
-def _require_rows(store: TeacherStore, teachers: dict[str, float]) -> None:
+def _require_teachers(store: TeacherStore, teachers: dict[str, float]) -> None:
     for name in teachers:
         if name not in store.teachers:
             raise PipeError(
                 f"the store has no teacher {name!r}; it has {', '.join(store.teachers) or 'none'}. "
                 f"Run `pipe teach --teacher {name}` first."
-            )
-        missing = store.missing(name)
-        if missing:
-            raise PipeError(
-                f"the store lacks {len(missing)} shards of teacher {name} (the first is shard "
-                f"{missing[0]}); run `pipe teach --teacher {name}` to the end first."
             )

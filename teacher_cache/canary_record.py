@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from data_prep.files import refuse_links
 from data_prep.fingerprint import digest
 from teacher_cache.config import TeacherConfig
-from teacher_cache.manifest import Record, TeacherEntry, WrittenBy, read_record, write_record
+from teacher_cache.manifest import Record, WrittenBy, read_record, write_record
 from teacher_cache.roster import exclusive
 
 
@@ -67,7 +67,7 @@ class CanaryRecord(Record):
         """
         return cls(
             teacher=teacher.name,
-            teacher_fingerprint=TeacherEntry.of(teacher).fingerprint,
+            teacher_fingerprint=teacher.fingerprint,
             texts_digest=digest([list(text) for text in texts]),
             shape=list(vectors.shape),
             vectors=base64.b64encode(vectors.astype("<f4").tobytes()).decode(),

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.config import Settings
 from data_prep.errors import PipeError
+from data_prep.fingerprint import digest
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["bidirectional", "causal"]
@@ -73,7 +74,8 @@ class TeacherConfig(Settings):
             ``teacher_cache.golden.GOLDEN``; or ``none``.
         storage: How the store keeps its vectors, a row of ``teacher_cache.storage.STORAGES``.
         license: Stated in the manifest, in the model card and when teaching starts.
-        weight: Share in the target's similarities; it does not touch the stored vectors.
+        weight: Share in the target's similarities; it does not touch the stored vectors. With 0
+            the teacher is encoded and stored, and stays out of the target.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -90,7 +92,7 @@ class TeacherConfig(Settings):
     golden: GoldenSet = "none"
     storage: StorageName = "float16"
     license: str = "unknown"
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, ge=0)
 
     @field_validator("attention", "eos")
     @classmethod
@@ -117,3 +119,8 @@ class TeacherConfig(Settings):
         if self.sha256 is not None:
             exclude |= {"model", "revision"}
         return self.model_dump(mode="json", exclude=exclude, exclude_none=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what decides what is stored."""
+        return digest(self.identity())

@@ -2,14 +2,20 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from data_prep.errors import PipeError
-from teacher_cache.canary import check_canary
+from data_prep.executors import Executor
+from data_prep.executors.in_process import InProcess
+from data_prep.quantities import duration, size
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder
+from teacher_cache.running import new_session, sweep
+from teacher_cache.shard_worker import ShardWorkerMaker
+from teacher_cache.sizes import row_bytes
 from teacher_cache.store import TeacherStore
+from teacher_cache.workers import ALONE, Worker
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -21,9 +27,10 @@ class FillSummary:
 
     Attributes:
         teacher: The teacher's name.
-        shards_written: Shards that this process has encoded.
+        shards_written: Shards that this call has encoded.
         rows_written: Rows of those.
-        shards_standing: Shards that were committed already, or by another worker meanwhile.
+        shards_standing: Shards of the worker's share that were committed already, or by another
+            worker meanwhile.
         seconds: Time that it took.
     """
 
@@ -41,7 +48,7 @@ def fill(
     encoder: Encoder,
     report: Callable[[str], None],
 ) -> FillSummary:
-    """Encode a teacher's missing shards in order; after any interruption, the same call goes on.
+    """Encode all of a teacher's missing shards here, with a teacher that is loaded.
 
     Args:
         store: Where the vectors go; the teacher is added if need be.
@@ -54,55 +61,110 @@ def fill(
         What was done.
 
     Raises:
-        PipeError: The store is another corpus's, the teacher's settings have changed, the canary's
-            vectors are not what they should be, the texts are not those of the corpus's manifest,
-            or a vector is unsound.
+        PipeError: As for ``fill_share``.
     """
-    store.check_corpus(corpus)
-    if encoder.dim != teacher.dim:
-        raise PipeError(
-            f"found vectors of {encoder.dim} numbers from {teacher.name}, expected {teacher.dim}; "
-            "mend the teacher's `dim`."
-        )
-    store.add_teacher(teacher)
-    store.sweep_scratch()
-    shards = store.missing(teacher.name)
-    if shards:
-        check_canary(store.directory, teacher, encoder)
-    total = sum(len(corpus.shard_range(shard)) for shard in shards)
-    report(
-        f"{teacher.name} ({teacher.license}): {len(shards)} of {store.layout.num_shards} shards to "
-        f"encode, {total} rows"
-    )
+    return fill_share(store, corpus, teacher, lambda: encoder, report)
+
+
+def fill_share(
+    store: TeacherStore,
+    corpus: "Corpus",
+    teacher: TeacherConfig,
+    load: Callable[[], Encoder],
+    report: Callable[[str], None],
+    worker: Worker = ALONE,
+    executor: Executor | None = None,
+) -> FillSummary:
+    """Encode what is missing of a worker's share; after any interruption, the same call goes on.
+
+    Args:
+        store: Where the vectors go; the teacher is added if need be.
+        corpus: Where the texts are.
+        teacher: The teacher's settings.
+        load: Loads the teacher where the executor runs it; not called when nothing is missing.
+        report: Takes one line per shard.
+        worker: Which of several this is; the only one by default.
+        executor: Who encodes; this process by default.
+
+    Returns:
+        What was done.
+
+    Raises:
+        PipeError: The store is another corpus's, the teacher's settings have changed, the teacher
+            cannot be loaded, the canary's vectors are not what they should be, the texts are not
+            those of the corpus's manifest, or a vector is unsound.
+    """
     begun = time.monotonic()
-    passed = rows_written = shards_written = 0
-    for shard in shards:
-        rows = len(corpus.shard_range(shard))
-        passed += rows
-        if store.commit(teacher.name, shard) is not None:
-            report(f"{teacher.name}: another worker has done shard {shard}")
-            continue
-        corpus.check_shard(shard)
-        texts, roles = corpus.texts(shard)
-        vectors = encoder.encode(texts, roles)
-        store.write_shard(teacher.name, shard, vectors, corpus.text_digest(shard))
-        shards_written += 1
-        rows_written += rows
-        rate = rows_written / (time.monotonic() - begun)
-        report(
-            f"{teacher.name}: shard {shard} committed, {passed} of {total} rows, {rate:.0f} rows/s,"
-            f" {_duration((total - passed) / rate)} left"
-        )
+    store.check_corpus(corpus)
+    standing: frozenset[int] = frozenset()
+    if teacher.name in store.teachers:
+        store.add_teacher(teacher)  # refuses changed settings before a model is loaded
+        standing = store.committed(teacher.name)
+    store.sweep_scratch()
+    session = new_session()
+    sweep(store.directory, teacher.name, session)
+    share = worker.share(range(store.layout.num_shards))
+    shards = [shard for shard in share if shard not in standing]
+    total = sum(len(corpus.shard_range(shard)) for shard in shards)
+    report(_plan(teacher, worker, len(shards), len(share), total, row_bytes(teacher, store)))
+    pace = _Pace()
+    shards_written = passed = 0
+    maker = ShardWorkerMaker(store, corpus, teacher, load, session)
+    if not shards and standing and not store.has_head(teacher.name):
+        report(f"{teacher.name}: its last layer was set aside and is written again")
+        maker()
+    try:
+        with closing((executor or InProcess()).run(shards, maker)) as results:
+            for shard, done in results:
+                passed += len(corpus.shard_range(shard))
+                if not done.rows:
+                    report(f"{teacher.name}: another worker has done shard {shard}")
+                    continue
+                shards_written += 1
+                rate = pace.after(done.rows, done.seconds)
+                report(
+                    f"{teacher.name}: shard {shard} committed, {passed} of {total} rows, "
+                    f"{rate:.0f} rows/s, {duration((total - passed) / rate)} left"
+                )
+    finally:
+        # Actors that were killed could not remove their marks.
+        sweep(store.directory, teacher.name, session)
     return FillSummary(
         teacher=teacher.name,
         shards_written=shards_written,
-        rows_written=rows_written,
-        shards_standing=store.layout.num_shards - shards_written,
+        rows_written=pace.rows,
+        shards_standing=len(share) - shards_written,
         seconds=time.monotonic() - begun,
     )
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+class _Pace:
+    """Rows per second since the first shard was begun, which is after the models were loaded."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._begun = float("inf")
+
+    def after(self, rows: int, seconds: float) -> float:
+        """Count a shard that has just been done in so many seconds."""
+        now = time.monotonic()
+        self._begun = min(self._begun, now - seconds)
+        self.rows += rows
+        return self.rows / max(now - self._begun, 1e-9)
+
+
+def _plan(
+    teacher: TeacherConfig,
+    worker: Worker,
+    left: int,
+    share: int,
+    rows: int,
+    width: int | None,
+) -> str:
+    who = f"{teacher.name} ({teacher.license})"
+    if worker.of > 1:
+        who += f", worker {worker}"
+    if not left:
+        return f"{who}: every shard is committed"
+    to_write = "" if width is None else f", {size(rows * width)} to write"
+    return f"{who}: {left} of {share} shards to encode, {rows} rows{to_write}"

@@ -66,7 +66,7 @@ class TeacherEntry(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.fingerprint != digest(self.config.identity()):
+        if self.fingerprint != self.config.fingerprint:
             raise ValueError("the teacher's fingerprint does not belong to its settings")
         if (self.head is not None) != (self.config.storage == "factored"):
             raise ValueError("a teacher has a head if, and only if, its storage is factored")
@@ -83,7 +83,7 @@ class TeacherEntry(Record):
         Returns:
             The settings with their fingerprint.
         """
-        return cls(config=config, fingerprint=digest(config.identity()), head=head)
+        return cls(config=config, fingerprint=config.fingerprint, head=head)
 
 
 class StoreManifest(Record):

@@ -21,13 +21,10 @@ from teacher_cache.shard_file import FileIdentity, MappedShard, ShardShape, map_
 from teacher_cache.shard_source import ShardSource
 from teacher_cache.storage import Storage, Stored, columns_of
 
-_MOST_MAPPED = 256
-"""Shards mapped at a time; each holds a file descriptor, of which a process has about 1024."""
+_ROWS_AT_A_TIME = 512
+"""Rows gathered before they are converted."""
 
-_ROWS_AT_A_TIME = 128
-"""Rows converted at a time, so that they are still in the processor's cache when they are."""
-
-_MOST_RESIDENT = 192 * 2**20
+_MOST_RESIDENT = 256 * 2**20
 """Bytes of mapped files after which their pages leave this process, though not the page cache."""
 
 
@@ -77,7 +74,7 @@ class ShardReader:
             mapped = self._map(entry, shard)
             with self._lock:
                 self._mapped[key] = mapped
-                if len(self._mapped) > _MOST_MAPPED:
+                if len(self._mapped) > self._source.most_mapped:
                     self._mapped.popitem(last=False)
         return mapped
 

@@ -189,11 +189,7 @@ class Roster:
             self.check_group()
             standing = self._teachers.get(config.name)
             if standing is not None:
-                wanted = TeacherEntry.of(config, standing.head)
-                if standing.head is not None and head is not None:
-                    wanted = TeacherEntry.of(config, head_entry(head))
-                if standing.fingerprint != wanted.fingerprint or standing.head != wanted.head:
-                    raise PipeError(self._changed(standing, wanted))
+                self._require_same(standing, config, head)
                 if head is not None and not self.has_head(standing):
                     # Set aside because it was damaged; this is the one that belongs there.
                     write_head(head_path(self._directory, config.name), head)
@@ -253,11 +249,16 @@ class Roster:
         write_record(self._directory / _MANIFEST, manifest)
         self._use(manifest)
 
-    def _changed(self, old: TeacherEntry, new: TeacherEntry) -> str:
-        name = new.config.name
-        change = explain_change(old.config.identity(), new.config.identity())
-        change = change or "the weights of its last layer"
-        return (
+    def _require_same(
+        self, standing: TeacherEntry, config: TeacherConfig, head: LinearHead | None
+    ) -> None:
+        name = config.name
+        change = explain_change(standing.config.identity(), config.identity())
+        if not change and standing.head and head and standing.head != head_entry(head):
+            change = "the weights of its last layer"
+        if not change:
+            return
+        raise PipeError(
             f"the settings of teacher {name} are not those that its vectors in "
             f"{self._directory} were made with: {change}; put the old settings back, give the "
             f"new teacher another name, or remove {self._vectors / name} and "

@@ -200,7 +200,7 @@ class MappedShard:
             return self._rows[first : last + 1].reshape(-1, self.shape.columns)[within]
         chunks, within_chunk = np.divmod(places, ROWS_PER_CHUNK)
         self._check(chunks)
-        self.resident += len(places) * max(self.shape.row_bytes, _FAULT_BYTES)
+        self.resident += len(places) * (self.shape.row_bytes + _FAULT_BYTES)
         taken: npt.NDArray[Any] = self._rows[chunks, within_chunk]
         return taken
 

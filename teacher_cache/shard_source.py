@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from data_prep.files import refuse_links
 from teacher_cache.arrays import shard_path
 from teacher_cache.manifest import Commit, TeacherEntry
 
+MOST_MAPPED: Final = 256
+"""Shards mapped at a time; each holds a file descriptor, of which a process has about 1024."""
+
 
 class ShardSource(Protocol):
     """Finds or fetches the file of a committed shard; goes to worker processes by pickle."""
+
+    @property
+    def most_mapped(self) -> int:
+        """Shards that a reader may keep mapped; what is mapped takes room until it is let go."""
 
     def path(self, entry: TeacherEntry, commit: Commit) -> Path:
         """Give the local file of a shard, fetching it if need be.
@@ -44,6 +51,11 @@ class LocalShards:
     """
 
     vectors: Path
+
+    @property
+    def most_mapped(self) -> int:
+        """As ``ShardSource``."""
+        return MOST_MAPPED
 
     def path(self, entry: TeacherEntry, commit: Commit) -> Path:
         """As ``ShardSource``.

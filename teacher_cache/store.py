@@ -170,6 +170,17 @@ class TeacherStore:
         """
         self._roster.check_head(self.entry(teacher))
 
+    def has_head(self, teacher: str) -> bool:
+        """Say whether the file with a teacher's last layer is there, or none is needed.
+
+        Args:
+            teacher: The teacher's name.
+
+        Returns:
+            Whether `pipe teach` need not write it again.
+        """
+        return self._roster.has_head(self.entry(teacher))
+
     def mend_metadata(self, teacher: str) -> None:
         """Make the Zarr metadata of a teacher's array again from the manifest.
 

@@ -65,6 +65,14 @@ _ROWS = (
     TeacherConfig(
         name="dummy", kind="dummy", model="dummy", dim=64, max_tokens=512, license="Apache-2.0"
     ),
+    TeacherConfig(
+        name="dummy-factored",
+        kind="dummy-factored",
+        model="dummy",
+        dim=64,
+        max_tokens=512,
+        license="Apache-2.0",
+    ),
 )
 
 TEACHERS: Mapping[str, TeacherConfig] = {row.name: row for row in _ROWS}

@@ -1,5 +1,6 @@
-"""One finished tiny run, shared by the tests that only read it."""
+"""One finished tiny run, shared by the tests that only read it, and one S3 server."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from click.testing import CliRunner
 
 from pipelines.cli import cli
 from tests.pipelines.tiny_run import write_inputs
+from tests.teacher_cache.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,10 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     done = CliRunner().invoke(cli, ["run", "--recipe", str(inputs), "--run", str(directory)])
     assert done.exit_code == 0, done.output
     return directory, done.output
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server of this machine, with the variables that lead every client to it."""
+    with S3Server().running() as server:
+        yield server

@@ -24,4 +24,4 @@ def test_quick_run(name):
     )
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["machine"]["torch"]
-    assert any(name.startswith("vs_") for name in figures)
+    assert any("vs_" in name for name in figures)

@@ -20,11 +20,27 @@ def run_options(command: _Command) -> _Command:
     """Give a command the options that name a run, and pass it the opened ``Run``.
 
     Args:
+        command: Takes ``run`` first, then its own options by name; it works in one process.
+
+    Returns:
+        The command with ``--run``, ``--recipe`` and ``--set``.
+    """
+    return _with_run(command, alone=True)
+
+
+def worker_options(command: _Command) -> _Command:
+    """Do the same for a command that may be launched as many processes.
+
+    Args:
         command: Takes ``run`` first, then its own options by name.
 
     Returns:
         The command with ``--run``, ``--recipe`` and ``--set``.
     """
+    return _with_run(command, alone=False)
+
+
+def _with_run(command: _Command, *, alone: bool) -> _Command:
 
     @click.option(
         "--run",
@@ -53,9 +69,9 @@ def run_options(command: _Command) -> _Command:
         directory: Path, recipe: str | None, overrides: tuple[str, ...], **others: Any
     ) -> Any:
         ranks = os.environ.get("WORLD_SIZE", "")
-        if ranks.isdigit() and int(ranks) > 1:
+        if alone and ranks.isdigit() and int(ranks) > 1:
             raise UsageError(
-                f"found a launch of {ranks} processes; this version works in one. Start `pipe` "
+                f"found a launch of {ranks} processes; this command works in one. Start it "
                 "without torchrun or deepspeed."
             )
         return command(Run.open(directory, recipe, overrides), **others)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipelines.commands.options import json_option, run_options
+from pipelines.commands.store_moving import merge_command, pull_command, push_command
 from pipelines.report import result
 from pipelines.run import Run
 from pipelines.stores import Asked, check, info, mend
@@ -15,7 +16,11 @@ from pipelines.stores import Asked, check, info, mend
 
 @click.group("store")
 def command() -> None:
-    """Look into the store of teacher vectors."""
+    """Look into the store of teacher vectors, and move it."""
+
+
+for _moving in (push_command, pull_command, merge_command):
+    command.add_command(_moving)
 
 
 @command.command("info")

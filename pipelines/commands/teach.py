@@ -1,14 +1,20 @@
 """``pipe teach``."""
 
+import os
+
 import click
 
-from pipelines.commands.options import run_options
+from data_prep.executors import Executor
+from pipelines.commands.executors import executor_options
+from pipelines.commands.options import worker_options
+from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
+from teacher_cache.workers import from_environment, parse
 
 
 @click.command("teach")
-@run_options
+@worker_options
 @click.option(
     "--teacher",
     "names",
@@ -16,14 +22,33 @@ from pipelines.teach import teach
     metavar="NAME",
     help="Only this teacher of the recipe. May be repeated. Default: all.",
 )
-def command(run: Run, names: tuple[str, ...]) -> None:
+@click.option(
+    "--worker",
+    "share",
+    metavar="K/N",
+    help="Only the share of the K-th of N workers, from 1. Default: as torchrun or a SLURM array "
+    "says; else everything.",
+)
+@executor_options
+def command(run: Run, names: tuple[str, ...], share: str | None, executor: Executor) -> None:
     """Encode the corpus with the teachers, every missing shard once.
+
+    Several workers need only the same run directory. Each takes its fixed share of the shards;
+    two with the same share do no harm but work twice.
 
     \b
     Examples:
       pipe teach --run r
       pipe teach --run r --teacher all-minilm-l6-v2
+      pipe teach --run r --worker 3/16
+      sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
+      torchrun --nproc-per-node 8 --no-python pipe teach --run r
+      pipe teach --run r --executor ray --ray-address auto --gpus-per-actor 1
     """
+    worker = parse(share) if share is not None else from_environment(os.environ)
+    if worker.of > 1:
+        say(f"worker {worker}, from {worker.source}")
+    teachers = [run.recipe.teacher(name) for name in names] or run.recipe.teachers
     run.begin()
-    teach(run, [run.recipe.teacher(name) for name in names] or run.recipe.teachers)
+    teach(run, teachers, worker, executor)
     run.keep_recipe()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from teacher_cache.config import Attention, TeacherConfig
+from teacher_cache.linear_head import LinearHead
 
 
 class Encoder(Protocol):
@@ -37,6 +38,34 @@ class Encoder(Protocol):
 
         Returns:
             (n, dim) float32, unit rows.
+        """
+        ...
+
+
+@runtime_checkable
+class Factored(Protocol):
+    """An encoder whose last step is a linear layer on a pooled state.
+
+    A store may keep the state: ``head.apply(encode_states(texts, roles))`` is
+    ``encode(texts, roles)`` up to rounding. ``as_factored`` asks for it.
+
+    Attributes:
+        state_dim: Numbers in a pooled state.
+        head: The layer, from ``state_dim`` numbers to the vector's.
+    """
+
+    state_dim: int
+    head: LinearHead
+
+    def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode texts up to the linear layer; the same call on one machine gives the same bytes.
+
+        Args:
+            texts: n texts.
+            roles: ``passage`` or ``question`` for each; it decides the prompt.
+
+        Returns:
+            (n, state_dim) float32, not normalised.
         """
         ...
 
@@ -94,6 +123,7 @@ KINDS: Mapping[str, str] = {
     "stella": "teacher_cache.encoders.stella:StellaEncoder",
     "wordllama": "teacher_cache.encoders.wordllama:WordLlamaEncoder",
     "dummy": "teacher_cache.encoders.dummy:DummyEncoder",
+    "dummy-factored": "teacher_cache.encoders.dummy:FactoredDummyEncoder",
 }
 """The adapters by kind of teacher, as ``module:Class``."""
 
@@ -125,6 +155,29 @@ def load_encoder(teacher: TeacherConfig, device: str = "auto") -> Encoder:
         raise PipeError(
             f"found {encoder.dim} numbers in a vector of {teacher.model}, expected {teacher.dim} "
             f"for teacher {teacher.name}; mend the teacher's `dim`."
+        )
+    return encoder
+
+
+def as_factored(encoder: Encoder, teacher: TeacherConfig) -> Factored:
+    """Take a loaded teacher apart into pooled states and a linear layer.
+
+    Args:
+        encoder: The loaded teacher.
+        teacher: Its settings.
+
+    Returns:
+        The same teacher.
+
+    Raises:
+        PipeError: Its last step is no linear layer on a pooled state.
+    """
+    # A class may have the layer in some of its models only: `head` is None in the others.
+    if getattr(encoder, "head", None) is None or not isinstance(encoder, Factored):
+        raise PipeError(
+            f"found no linear layer at the end of teacher {teacher.name} (kind {teacher.kind}), "
+            "expected one whose input could be stored instead of its vectors; store the vectors "
+            "themselves."
         )
     return encoder
 

@@ -8,7 +8,8 @@ Shape legend: n texts, B texts in a batch, L tokens, D the tower's width.
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from functools import partial
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,7 @@ from teacher_cache.encoders.towers import (
 from teacher_cache.models import model_directory
 
 _TOWER = "embedding_model."
+_Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 class NvEmbedEncoder:
@@ -154,10 +156,9 @@ class NvEmbedEncoder:
         Raises:
             PipeError: A text holds a lone surrogate, or does not fit into memory.
         """
-        whole = [text + self._end for text in prompted(self._teacher, texts, roles)]
-        ids = self._tokens.ids(whole, self._teacher.max_tokens)
+        whole = prompted(self._teacher, texts, roles)
         skip = np.array([self._skip[role] for role in roles], np.int64)
-        return self._loop.run(Tokens({"input_ids": ids}, skip), self._forward, self.dim)
+        return self._loop.run(whole, partial(self._tokenise, whole, skip), self._forward, self.dim)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -168,10 +169,12 @@ class NvEmbedEncoder:
         Returns:
             (n, D) float32, unit rows.
         """
-        whole = [text + self._end for text in texts]
-        ids = self._tokens.ids(whole, self._teacher.max_tokens)
-        tokens = Tokens({"input_ids": ids}, np.zeros(len(ids), np.int64))
-        return self._loop.run(tokens, lambda batch, _: self._states(batch)[:, 0], self.dim)
+        tokenise = partial(self._tokenise, texts, np.zeros(len(texts), np.int64))
+        return self._loop.run(texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.dim)
+
+    def _tokenise(self, texts: Sequence[str], skip: _Rows, rows: _Rows) -> Tokens:
+        ids = self._tokens.ids([texts[row] + self._end for row in rows], self._teacher.max_tokens)
+        return Tokens({"input_ids": ids}, skip[rows])
 
     def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to pooled states (B, D), float32."""

@@ -4,25 +4,30 @@ Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.packed_linear import pack_linears
 from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
     Tokens,
+    Work,
     pick_device,
 )
 from teacher_cache.encoders.towers import check_positions
+from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
 
 _TEXTS_IN_FALLBACK = 32
@@ -37,6 +42,8 @@ class SentenceTransformersEncoder:
     Attributes:
         dim: Numbers in a vector.
         parameters: How many numbers the model is made of.
+        state_dim: Numbers in a pooled state, what the last module but ``Normalize`` is given.
+        head: That module, if it is linear and behind a transformer; else None.
     """
 
     def __init__(
@@ -76,6 +83,18 @@ class SentenceTransformersEncoder:
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         check_positions(getattr(self._model[0], "config", None), teacher)
+        modules = list(self._model)
+        # The tower alone: what stands behind it is small, and `head` is read from it.
+        pack_linears(modules[0])
+        self._before_head, self.head = _split_off_head(modules)
+        if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
+            self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
+        self.state_dim = self.head.state_dim if self.head is not None else self.dim
+
+    @property
+    def work(self) -> Work:
+        """What has been computed so far, for benchmarks."""
+        return self._loop.work
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
@@ -90,29 +109,73 @@ class SentenceTransformersEncoder:
         Raises:
             PipeError: A text holds a lone surrogate, or does not fit into memory.
         """
+        return self._run(texts, roles, list(self._model), self.dim, unit=True)
+
+    def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode texts up to the head, where the model has one.
+
+        Args:
+            texts: n texts; longer ones than ``max_tokens`` are cut off, the prompt counted.
+            roles: ``passage`` or ``question`` for each.
+
+        Returns:
+            (n, state_dim) float32, not normalised.
+
+        Raises:
+            PipeError: A text holds a lone surrogate, or does not fit into memory.
+        """
+        return self._run(texts, roles, self._before_head, self.state_dim, unit=False)
+
+    def _run(
+        self,
+        texts: Sequence[str],
+        roles: Sequence[str],
+        modules: list[torch.nn.Module],
+        width: int,
+        *,
+        unit: bool,
+    ) -> npt.NDArray[np.float32]:
+        """What some of the model's modules, the first ones, make of texts, (n, width)."""
         whole = prompted(self._teacher, texts, roles)
         if not whole:
-            return np.empty((0, self.dim), np.float32)
+            return np.empty((0, width), np.float32)
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
-        encoded = tokenizer(
+        return self._loop.run(
             whole,
+            partial(self._tokenise, tokenizer, whole, self._prompt_lengths(tokenizer, roles)),
+            partial(self._forward, modules),
+            width,
+            same_skip=True,
+            unit=unit,
+        )
+
+    def _tokenise(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: list[str],
+        skip: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+    ) -> Tokens:
+        encoded = tokenizer(
+            [texts[row] for row in rows],
             truncation=True,
             max_length=self._teacher.max_tokens,
             padding=False,
             return_attention_mask=False,
         )
-        tokens = Tokens(encoded, self._prompt_lengths(tokenizer, roles))
-        return self._loop.run(tokens, self._forward, self.dim, same_skip=True)
+        return Tokens(encoded, skip[rows])
 
-    def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
-        """Padded token ids (B, L) to the vectors of the model's own modules (B, T)."""
+    def _forward(
+        self, modules: list[torch.nn.Module], batch: Features, skip_B: torch.Tensor
+    ) -> torch.Tensor:
+        """Padded token ids (B, L) to what the modules make of a text (B, width)."""
         features: dict[str, Any] = dict(batch)
         # A batch's texts leave out equally many tokens: its modules know one number.
         if prompt_length := int(skip_B[0]):
             features["prompt_length"] = prompt_length
-        for module in self._model:
+        for module in modules:
             features = module(features)
             # Only the tower computes in the teacher's dtype: pooling and heads are cheap.
             if features.get("token_embeddings") is not None:
@@ -145,6 +208,28 @@ class SentenceTransformersEncoder:
             show_progress_bar=False,
         )
         return vectors.astype(np.float32, copy=False)
+
+
+def _split_off_head(
+    modules: list[torch.nn.Module],
+) -> tuple[list[torch.nn.Module], LinearHead | None]:
+    """The modules in front of a linear one that is the last step before normalising, and that."""
+    before = list(modules)
+    while before and isinstance(before[-1], Normalize):
+        before.pop()
+    last = before.pop() if before else None
+    if (
+        not isinstance(last, Dense)
+        or not isinstance(last.activation_function, torch.nn.Identity)
+        or last.use_residual
+        or (last.module_input_name, last.module_output_name) != ("sentence_embedding",) * 2
+    ):
+        return list(modules), None
+    weight, bias = last.linear.weight, last.linear.bias
+    return before, LinearHead(
+        weight.detach().float().cpu().numpy(),
+        None if bias is None else bias.detach().float().cpu().numpy(),
+    )
 
 
 def _pad_id(model: SentenceTransformer, tokenizer: object) -> int:

@@ -5,6 +5,7 @@ Shape legend: n texts, B texts in a batch, L tokens, H the tower's width, T the 
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,7 @@ from teacher_cache.encoders.towers import (
     tower_config,
     tower_shapes,
 )
+from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
 
 
@@ -45,10 +47,14 @@ class StellaEncoder:
     Attributes:
         dim: Numbers in a vector.
         attention: Which way tokens look.
+        state_dim: H, numbers in a pooled state.
+        head: The chosen head.
     """
 
     dim: int
     attention: Attention
+    state_dim: int
+    head: LinearHead
 
     def __init__(
         self,
@@ -120,16 +126,18 @@ class StellaEncoder:
         self._teacher = teacher
         self.attention = teacher.attention or "bidirectional"
         self.dim = teacher.dim
-        self._weight_TH, self._bias_T = (
-            tensor.to(self._device)
-            for tensor in load_head(self._directory, teacher.dim, self._config.hidden_size)
-        )
+        self.state_dim = int(self._config.hidden_size)
+        self.head = load_head(self._directory, teacher.dim, self.state_dim)
+        self._weight_TH = torch.from_numpy(self.head.weight).to(self._device)
+        bias = self.head.bias
+        self._bias_T = None if bias is None else torch.from_numpy(bias).to(self._device)
 
     @property
     def parameters(self) -> int:
         """How many numbers tower and head are made of."""
         tower: int = sum(parameter.numel() for parameter in self._tower.parameters())
-        return tower + self._weight_TH.numel() + self._bias_T.numel()
+        bias = self.head.bias
+        return tower + self.head.weight.size + (0 if bias is None else bias.size)
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts.
@@ -144,8 +152,25 @@ class StellaEncoder:
         Raises:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
-        tokens = self._tokenise(prompted(self._teacher, texts, roles))
-        return self._loop.run(tokens, self._forward, self.dim)
+        whole = prompted(self._teacher, texts, roles)
+        return self._loop.run(whole, partial(self._tokenise, whole), self._forward, self.dim)
+
+    def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode texts up to the head.
+
+        Args:
+            texts: n texts; longer ones than ``max_tokens`` are cut off, the prompt counted.
+            roles: ``passage`` or ``question`` for each.
+
+        Returns:
+            (n, H) float32, not normalised.
+
+        Raises:
+            PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
+        """
+        whole = prompted(self._teacher, texts, roles)
+        tokenise = partial(self._tokenise, whole)
+        return self._loop.run(whole, tokenise, self._pooled, self.state_dim, unit=False)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -156,12 +181,14 @@ class StellaEncoder:
         Returns:
             (n, H) float32, unit rows.
         """
-        tokens = self._tokenise(texts)
-        width = int(self._config.hidden_size)
-        return self._loop.run(tokens, lambda batch, _: self._states(batch)[:, 0], width)
+        tokenise = partial(self._tokenise, texts)
+        return self._loop.run(
+            texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.state_dim
+        )
 
-    def _tokenise(self, texts: Sequence[str]) -> Tokens:
+    def _tokenise(self, whole: Sequence[str], rows: npt.NDArray[np.int64]) -> Tokens:
         """Token ids, the end token last or nowhere; a text that is cut off keeps it."""
+        texts = [whole[row] for row in rows]
         most, closes = self._teacher.max_tokens, self._tokens.closes
         if self._teacher.eos == "append" and not closes:
             ids = [[*text, self._tokens.eos_id or 0] for text in self._tokens.ids(texts, most - 1)]
@@ -171,10 +198,13 @@ class StellaEncoder:
             ids = self._tokens.ids(texts, most)
         return Tokens({"input_ids": ids}, np.zeros(len(ids), np.int64))
 
-    def _forward(self, batch: Features, _: torch.Tensor) -> torch.Tensor:
+    def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to head vectors (B, T), float32."""
-        pooled_BH = masked_mean(self._states(batch), batch["attention_mask"])
-        return F.linear(pooled_BH, self._weight_TH, self._bias_T)
+        return F.linear(self._pooled(batch, skip_B), self._weight_TH, self._bias_T)
+
+    def _pooled(self, batch: Features, _: torch.Tensor) -> torch.Tensor:
+        """Padded token ids (B, L) to pooled states (B, H), float32."""
+        return masked_mean(self._states(batch), batch["attention_mask"])
 
     def _states(self, batch: Features) -> torch.Tensor:
         # Other encoders may share the tower; masks are made from its config at every call.
@@ -183,8 +213,8 @@ class StellaEncoder:
         return states_BLH
 
 
-def load_head(directory: Path, dim: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Load one of a model's heads, in float32.
+def load_head(directory: Path, dim: int, width: int) -> LinearHead:
+    """Load one of a model's heads.
 
     Args:
         directory: The model's directory.
@@ -192,7 +222,7 @@ def load_head(directory: Path, dim: int, width: int) -> tuple[torch.Tensor, torc
         width: H.
 
     Returns:
-        Weight (T, H) and bias (T,), which is zero if the head has none.
+        The head.
 
     Raises:
         PipeError: There is no such head, or it is no linear layer from H to T numbers.
@@ -221,6 +251,5 @@ def load_head(directory: Path, dim: int, width: int) -> tuple[torch.Tensor, torc
         shapes["linear.bias"] = (dim,)
     head.expect_names(shapes)
     head.expect_shapes(shapes)
-    weight_TH = head.tensor("linear.weight").float()
-    bias_T = head.tensor("linear.bias").float() if len(shapes) > 1 else torch.zeros(dim)
-    return weight_TH, bias_T
+    weight, *bias = (head.tensor(name).float().numpy() for name in shapes)
+    return LinearHead(weight, *bias)

@@ -1,8 +1,10 @@
 """A corpus of three shards, the last one short, and a filled store of it."""
 
 import shutil
+import uuid
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from data_prep.corpus import Corpus
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
+from tests.teacher_cache.s3_server import S3Server
 from tests.teacher_cache.small import dummy, make_corpus
 
 
@@ -41,3 +44,17 @@ def units() -> np.ndarray:
     vectors = np.random.default_rng(7).standard_normal((64, 16), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """The URL of a new bucket."""
+    url = f"s3://{uuid.uuid4().hex}"
+    fsspec.filesystem("s3").mkdir(url)
+    return url
+
+
+@pytest.fixture
+def memory() -> str:
+    """A URL in this process's memory that nothing stands at."""
+    return f"memory://{uuid.uuid4().hex}"

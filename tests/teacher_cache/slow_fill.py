@@ -1,4 +1,7 @@
-"""A worker to kill: ``python -m tests.teacher_cache.slow_fill STORE CORPUS LOG SECONDS NOISE``."""
+"""A worker to kill, of one share if it is told which.
+
+``python -m tests.teacher_cache.slow_fill STORE CORPUS LOG SECONDS NOISE [K/N]``
+"""
 
 import sys
 import time
@@ -9,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.corpus import Corpus
-from teacher_cache.fill import fill
+from teacher_cache.fill import fill_share
 from teacher_cache.store import TeacherStore
+from teacher_cache.workers import ALONE, parse
 from tests.teacher_cache.small import LoggingEncoder, dummy
 
 
@@ -33,12 +37,13 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Fill the store with the dummy teacher."""
-    directory, corpus_directory, log, seconds, noise = sys.argv[1:]
+    directory, corpus_directory, log, seconds, noise, *share = sys.argv[1:]
     corpus = Corpus.open(Path(corpus_directory))
     store = TeacherStore.create(Path(directory), corpus)
     encoder = SlowEncoder(dummy(), corpus, Path(log), float(noise))
     encoder.seconds = float(seconds)
-    fill(store, corpus, dummy(), encoder, say)
+    worker = parse(share[0]) if share else ALONE
+    fill_share(store, corpus, dummy(), lambda: encoder, say, worker)
 
 
 if __name__ == "__main__":

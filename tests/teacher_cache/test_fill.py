@@ -14,6 +14,7 @@ import pytest
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from teacher_cache.encoders import load_encoder
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
@@ -40,12 +41,13 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
     moments = random.Random(3)
     corpus = make_corpus(tmp_path, ROWS)
     directory, log = tmp_path / "store", tmp_path / "encoded.log"
+    log.touch()
     command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
     command += [str(corpus.directory), str(log), "0.02", "0"]
     kills = 0
     before: dict[str, tuple[int, bytes]] = {}
     while len(before) < SHARDS:
-        encoded_before = log.read_text().split() if log.exists() else []
+        encoded_before = log.read_text().split()
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert worker.stdout is not None
         assert "shards to encode" in worker.stdout.readline()
@@ -125,8 +127,8 @@ def test_a_changed_teacher_is_refused_before_it_encodes(
     encoder = LoggingEncoder(changed, corpus, tmp_path / "log")
     with pytest.raises(PipeError, match="max_tokens changed from 64 to 32"):
         fill(store, corpus, changed, encoder, lambda line: None)
-    with pytest.raises(PipeError, match="found vectors of 24 numbers from wide, expected 23"):
-        fill(store, corpus, dummy("wide", 23), encoder, lambda line: None)
+    with pytest.raises(PipeError, match="found vectors of 24 numbers from other, expected 23"):
+        fill(store, corpus, dummy("other", 23), encoder, lambda line: None)
     assert not (tmp_path / "log").exists()
 
 
@@ -134,3 +136,37 @@ def test_a_store_of_another_corpus_is_refused(store: TeacherStore, tmp_path: Pat
     other = make_corpus(tmp_path / "other", 170, seed=5)
     with pytest.raises(PipeError, match="another corpus"):
         fill(store, other, dummy(), DummyEncoder(dummy()), lambda line: None)
+
+
+def test_a_factored_teacher_is_stored_as_its_states(corpus: Corpus, tmp_path: Path) -> None:
+    """What is read is what the teacher gives, up to the rounding of the states."""
+    teacher = dummy("whole", 32, kind="dummy-factored", storage="factored")
+    encoder = load_encoder(teacher)
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    fill(store, corpus, teacher, encoder, lambda line: None)
+    rows = np.arange(corpus.rows)
+    texts, roles = corpus.take(rows)
+    expected = encoder.encode(texts, roles)
+    assert store.read_stored("whole", rows).shape[1] < 32
+    assert np.einsum("nd,nd->n", store.read_teacher("whole", rows), expected).min() > 0.99999
+    assert verify(store, corpus) == []
+
+
+def test_states_that_do_not_give_the_vectors_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    teacher = dummy("whole", 32, kind="dummy-factored", storage="factored")
+    encoder = load_encoder(teacher)
+    encoder.encode_states, encoder.encode = (
+        lambda texts, roles: load_encoder(teacher).encode_states(texts, roles)[:, ::-1],
+        load_encoder(teacher).encode,
+    )
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with pytest.raises(PipeError, match="expected at least"):
+        fill(store, corpus, teacher, encoder, lambda line: None)
+    assert not store.teachers
+
+
+def test_a_teacher_without_a_last_layer_cannot_be_factored(corpus: Corpus, tmp_path: Path) -> None:
+    teacher = dummy("plain", 32, storage="factored")
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with pytest.raises(PipeError, match="found no linear layer at the end of teacher plain"):
+        fill(store, corpus, teacher, load_encoder(teacher), lambda line: None)

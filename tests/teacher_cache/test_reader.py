@@ -127,7 +127,7 @@ def test_a_reader_sees_what_another_process_adds_later(
 def test_many_shards_are_read_with_few_files_open(
     store: TeacherStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teacher_cache.reader._MOST_MAPPED", 1)
+    monkeypatch.setattr("teacher_cache.shard_source.MOST_MAPPED", 1)
     rows = np.random.default_rng(0).permutation(170)
     small = store.read(rows)
     monkeypatch.undo()

@@ -1,0 +1,206 @@
+"""Timing two readers against each other, with their files in the page cache and out of it."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from typing import TypeAlias
+
+import numpy as np
+
+from benchmarks.harness import alternate
+from benchmarks.store_cold import CAN_DROP, cached_share, drop, warm
+from benchmarks.store_peers import Read, Rows
+from student.order import TrainingOrder
+
+BATCH = 128
+"""Rows in a batch."""
+
+WHEN = ("first_", "", "cold_")
+"""What stands before an order: read for the first time, again, or from cold files."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is done.
+
+    Attributes:
+        rows_per_shard: Rows in a shard of the store.
+        seconds: For one pair of readers in one order, warm.
+        most_rounds: Of warm reading.
+        cold_seconds: For one pair in one order, cold; the first set is read in any case.
+        cold_rounds: Sets of batches read from cold files.
+        cold_batches: Batches in such a set.
+        memory_seconds: For the reader whose memory is measured.
+    """
+
+    rows_per_shard: int
+    seconds: float
+    most_rounds: int
+    cold_seconds: float
+    cold_rounds: int
+    cold_batches: int
+    memory_seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody who reads.
+
+    Attributes:
+        open: Opens it anew.
+        files: What it reads.
+    """
+
+    open: Callable[[], Read]
+    files: Path
+
+
+Batches: TypeAlias = Mapping[str, Sequence[Rows]]
+"""Drawn batches by order."""
+
+
+def draw_batches(rows: int, count: int) -> Batches:
+    """Draw rows to read: ``random`` and, in training order, ``sequential``."""
+    rng = np.random.default_rng(7)
+    order = TrainingOrder(0, rows, BATCH, seed=(7,))
+    count = min(count, order.steps_per_epoch)
+    return {
+        "random": [rng.choice(rows, BATCH, replace=False) for _ in range(count)],
+        "sequential": list(order.batches(0, count)),
+    }
+
+
+def check_equal(store: Candidate, other: Candidate, batches: Batches) -> None:
+    """Stop unless both give the same numbers.
+
+    Raises:
+        ValueError: They do not.
+    """
+    ours, theirs = store.open(), other.open()
+    for order, drawn in batches.items():
+        if not np.array_equal(ours(drawn[0]), theirs(drawn[0])):
+            raise ValueError(f"reads other numbers than the store from a {order} batch")
+
+
+def time_warm(
+    pair: Mapping[str, Read], drawn: Sequence[Rows], scale: Scale
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Time reading batches that are in the page cache, and then the same batches again.
+
+    Args:
+        pair: Two readers, newly opened.
+        drawn: Batches, the same for both.
+        scale: Bounds the seconds and rounds.
+
+    Returns:
+        Median milliseconds a batch by reader, the first time and the second.
+    """
+    begin = time.perf_counter()
+    for read in pair.values():
+        read(drawn[-1])
+    once = time.perf_counter() - begin
+    rounds = max(3, min(scale.most_rounds, int(scale.seconds / once)))
+    passes = []
+    for _ in range(2):
+        # Each goes through the same batches, in step; `alternate` begins with one untimed.
+        calls = {name: _next_of(read, drawn) for name, read in pair.items()}
+        seconds = alternate(calls, rounds)
+        passes.append({name: taken * 1e3 for name, taken in seconds.items()})
+    return passes[0], passes[1]
+
+
+def _next_of(read: Callable[[Rows], object], drawn: Sequence[Rows]) -> Callable[[], object]:
+    batches = cycle(drawn)
+    return lambda: read(next(batches))
+
+
+def time_cold(
+    pair: Mapping[str, Candidate], drawn: Sequence[Rows], rows: int, scale: Scale
+) -> tuple[dict[str, float], float]:
+    """Time reading batches that are not in the page cache.
+
+    Readers are opened before every set, so that no old mapping holds pages, and read a row from
+    every shard's range before the pages are dropped, so that opening files is not what is timed.
+
+    Args:
+        pair: Two candidates.
+        drawn: Batches, the same for both; every set has its own.
+        rows: Rows in all.
+        scale: Rounds and batches.
+
+    Returns:
+        Median milliseconds a batch by candidate, and the largest share of a file that dropping
+        left in the cache.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in pair}
+    left = 0.0
+    deadline = time.monotonic() + scale.cold_seconds
+    for part in range(scale.cold_rounds):
+        if part and time.monotonic() > deadline:
+            break
+        first = part * scale.cold_batches
+        batches = [drawn[n % len(drawn)] for n in range(first, first + scale.cold_batches)]
+        for name, candidate in pair.items():
+            drop(candidate.files)  # first, since a mapped page keeps all of its folio
+            read = candidate.open()
+            read(np.arange(0, rows, scale.rows_per_shard))
+            drop(candidate.files)
+            left = max(left, cached_share(candidate.files))
+            begin = time.perf_counter()
+            for batch in batches:
+                read(batch)
+            taken[name].append((time.perf_counter() - begin) / len(batches))
+            del read
+            gc.collect()
+    return {name: median(seconds) * 1e3 for name, seconds in taken.items()}, left
+
+
+def compare(
+    name: str,
+    other: Candidate,
+    store: Candidate,
+    batches: Batches,
+    rows: int,
+    scale: Scale,
+) -> dict[str, float]:
+    """Compare the store with somebody else, in both orders, warm and cold.
+
+    Args:
+        name: The other's.
+        other: Who.
+        store: The store.
+        batches: By order.
+        rows: Rows in all.
+        scale: How much is done.
+
+    Returns:
+        ``ORDER_ms`` and ``ORDER_NAME_ms``, ``ORDER_vs_NAME``, each also after ``WHEN``.
+    """
+    check_equal(store, other, batches)
+    figures: dict[str, float] = {}
+
+    def note(prefix: str, order: str, times: Mapping[str, float]) -> None:
+        figures[f"{prefix}{order}_ms"] = times["store"]
+        figures[f"{prefix}{order}_{name}_ms"] = times[name]
+        figures[f"{prefix}{order}_vs_{name}"] = times[name] / times["store"]
+
+    for files in (store.files, other.files):
+        warm(files)
+    for order, drawn in batches.items():
+        readers = {"store": store.open(), name: other.open()}
+        for when, times in zip(WHEN, time_warm(readers, drawn, scale), strict=False):
+            note(when, order, times)
+        readers.clear()
+        gc.collect()
+    if CAN_DROP:
+        figures["warm_cached_share"] = min(cached_share(store.files), cached_share(other.files))
+        pair = {"store": store, name: other}
+        for order, drawn in batches.items():
+            times, left = time_cold(pair, drawn, rows, scale)
+            note("cold_", order, times)
+            figures["cold_left_share"] = max(figures.get("cold_left_share", 0.0), left)
+    return figures

@@ -1,0 +1,76 @@
+"""The held-out rows of an evaluation: their texts, their target, and each teacher's vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
+from pipelines.report import say
+from pipelines.run import Run
+from student.used_rows import held_out_shards
+from teacher_cache.shard_list import format_shards
+from teacher_cache.store import TeacherStore
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """N rows that training never saw.
+
+    Attributes:
+        texts: Their texts.
+        roles: The role of each.
+        target_NT: (N, T) float32 unit rows, of the teachers that have a weight.
+        teachers: (N, dim) float32 unit rows by the teacher's name; a teacher without a weight is
+            left out where the store lacks rows of it.
+    """
+
+    texts: Sequence[str]
+    roles: Sequence[str]
+    target_NT: np.ndarray
+    teachers: Mapping[str, np.ndarray]
+
+
+def read_held_out(run: Run) -> HeldOutRows | None:
+    """Read an evaluation's held-out rows from the corpus and the store.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The rows; None where the corpus holds out too few.
+
+    Raises:
+        PipeError: The store lacks rows of a teacher in the target.
+    """
+    corpus = Corpus.open(run.corpus)
+    count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
+    if count < 3:
+        say("the corpus holds out fewer than 3 rows, so agreement with the target is not measured")
+        return None
+    rows = np.arange(count)
+    store = TeacherStore.open(run.store, corpus)
+    weights = run.recipe.target_weights
+    there = []
+    for teacher in run.recipe.teachers:
+        name = teacher.name
+        committed = store.committed(name) if name in store.teachers else frozenset()
+        missing = held_out_shards(store.layout, count) - committed
+        if not missing:
+            there.append(name)
+        elif name in weights:
+            raise PipeError(
+                f"the held-out rows 0 to {count - 1} are needed of every teacher in the target, "
+                f"and the store lacks shard {format_shards(missing)} of teacher {name}; copy it "
+                f"here or run `pipe teach --teacher {name}`, then evaluate."
+            )
+        else:
+            say(f"the store lacks held-out rows of teacher {name}; its agreement is not measured")
+    texts, roles = corpus.take(rows)
+    return HeldOutRows(
+        texts=texts,
+        roles=roles,
+        target_NT=store.read(rows, teachers=list(weights), weights=list(weights.values())),
+        teachers={name: store.read_teacher(name, rows) for name in there},
+    )

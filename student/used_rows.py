@@ -1,0 +1,87 @@
+"""Which shards training reads: arithmetic on the order, for checking or fetching them alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from student.config import StageConfig, TrainingConfig
+from student.identity import recorded_identity
+from student.order import TrainingOrder
+from student.places import Places
+from student.stage_rows import fitting_steps, recorded_rows, stage_order
+from teacher_cache.layout import ShardLayout
+
+
+def used_shards(order: TrainingOrder, steps: range, layout: ShardLayout) -> frozenset[int]:
+    """The shards that some steps of an order read.
+
+    Whole windows are counted by their blocks, so that the time goes with the blocks and not with
+    the rows.
+
+    Args:
+        order: The order.
+        steps: Consecutive steps, counted from 0 through all epochs.
+        layout: Which rows a shard holds.
+
+    Returns:
+        Every shard that holds a row of these steps, and no other.
+    """
+    shards, firsts = order.rows.shard_pieces(layout)
+    used = np.zeros(len(shards), dtype=bool)
+    for starts, stops in order.drawn(steps.start, steps.stop):
+        # A range covers the shards from that of its first position to that of its last one.
+        from_ = np.searchsorted(firsts, starts, side="right") - 1
+        to = np.searchsorted(firsts, stops - 1, side="right")
+        size = len(shards) + 1
+        changes = np.bincount(from_, minlength=size) - np.bincount(to, minlength=size)
+        used |= np.cumsum(changes)[:-1] > 0
+        if used.all():
+            break
+    return frozenset(shards[used].tolist())
+
+
+def held_out_shards(layout: ShardLayout, held_out_rows: int) -> frozenset[int]:
+    """The shards that hold a held-out row.
+
+    Args:
+        layout: Which rows a shard holds.
+        held_out_rows: How many of the corpus's first rows are held out.
+
+    Returns:
+        Their numbers.
+    """
+    return frozenset(range(-(-held_out_rows // layout.rows_per_shard)))
+
+
+def run_shards(
+    places: Places,
+    stages: Sequence[StageConfig],
+    training: TrainingConfig,
+    layout: ShardLayout,
+    held_out_rows: int,
+) -> frozenset[int]:
+    """The shards that the stages of a run and its evaluation read.
+
+    Args:
+        places: The run's students; a stage that was begun on available shards uses those alone.
+        stages: The recipe's stages.
+        training: How training runs.
+        layout: Which rows a shard holds.
+        held_out_rows: How many of the corpus's first rows are held out.
+
+    Returns:
+        Their numbers. A stage that was not begun counts as one on all rows.
+
+    Raises:
+        PipeError: A stage's record is broken, or there are fewer rows than a batch takes.
+    """
+    used = held_out_shards(layout, held_out_rows)
+    for number, stage in enumerate(stages, start=1):
+        recorded = recorded_identity(places, number)
+        rows = recorded_rows(recorded, layout, held_out_rows)
+        order = stage_order(stage, training, number, rows)
+        steps = max(stage.steps, fitting_steps(stage))
+        used |= used_shards(order, range(steps), layout)
+        if len(used) == layout.num_shards:
+            break
+    return used

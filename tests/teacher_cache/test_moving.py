@@ -1,0 +1,326 @@
+"""Push, pull and merge: what arrives is what left, and what is not whole never arrives."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
+from teacher_cache.corpus_copy import copy_corpus
+from teacher_cache.linear_head import LinearHead
+from teacher_cache.place import Place
+from teacher_cache.remote_files import RemoteFiles
+from teacher_cache.store import TeacherStore
+from teacher_cache.verify import verify
+from tests.teacher_cache.places import commit_digests, copy, fill_shards
+from tests.teacher_cache.s3_server import S3Server
+from tests.teacher_cache.small import dummy, make_corpus, rewrite, vector_files
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: TeacherStore) -> Path:
+    """A place: the corpus and a store of two teachers with three shards each."""
+    return store.directory.parent
+
+
+@pytest.fixture(params=["directory", "file", "memory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place of every kind, with nothing there."""
+    if request.param in ("directory", "file"):
+        return f"{'file://' if request.param == 'file' else ''}{tmp_path / 'place'}"
+    return f"{request.getfixturevalue('memory' if request.param == 'memory' else 'bucket')}/run"
+
+
+def test_pulled_is_what_was_pushed(
+    run: Path, place: str, store: TeacherStore, corpus: Corpus, tmp_path: Path
+) -> None:
+    pushed = copy([run], place)
+    assert (pushed.copied, pushed.standing, pushed.differences) == (6, 0, [])
+    assert pushed.bytes == sum(
+        len(content) for name, content in vector_files(store.directory).items() if "/c/" in name
+    )
+    assert copy_corpus(Place(str(run)), Place(place), 2) == 3
+    again = copy([run], f"{place}/store/")
+    assert (again.copied, again.standing) == (0, 6)
+    assert copy_corpus(Place(str(run)), Place(place), 2) == 0
+
+    back = tmp_path / "back"
+    assert copy([place], back).copied == 6
+    assert copy_corpus(Place(place), Place(str(back)), 2) == 3
+    assert vector_files(back / "store") == vector_files(store.directory)
+    there, pulled = Corpus.open(back / "corpus"), TeacherStore.open(back / "store")
+    assert verify(pulled, there) == []
+    for name in ("narrow", "wide"):
+        canary = f"canary/{name}.json"
+        assert (pulled.directory / canary).read_bytes() == (store.directory / canary).read_bytes()
+        assert pulled.commit(name, 1) == store.commit(name, 1)
+    for path in corpus.directory.glob("*.parquet"):
+        assert (back / "corpus" / path.name).read_bytes() == path.read_bytes()
+    assert not list((back / "store" / "scratch").iterdir())
+
+
+def test_only_what_is_asked_for_is_copied(run: Path, memory: str, tmp_path: Path) -> None:
+    copy([run], memory)
+    copy([memory], tmp_path / "a", teachers=("wide",), shards=frozenset({0, 2}))
+    pulled = TeacherStore.open(tmp_path / "a" / "store")
+    assert list(pulled.teachers) == ["wide"]
+    assert pulled.committed("wide") == {0, 2}
+    copy([memory], tmp_path / "b", vectors=False)
+    bare = TeacherStore.open(tmp_path / "b" / "store")
+    assert list(bare.teachers) == ["narrow", "wide"]
+    assert not bare.committed("narrow")
+    # And what was left out can be had later.
+    assert copy([memory], tmp_path / "a").copied == 4
+    assert not TeacherStore.open(tmp_path / "a" / "store").missing("narrow")
+    with pytest.raises(PipeError, match=r"no teacher 'tall' in .* expected one of narrow, wide"):
+        copy([memory], tmp_path / "c", teachers=("tall",))
+    with pytest.raises(PipeError, match="found shard 3, expected 0 to 2"):
+        copy([memory], tmp_path / "c", shards=frozenset({3}))
+
+
+def test_three_clusters_merge_into_the_store_of_one_worker(tmp_path: Path, memory: str) -> None:
+    """Disjoint shards, 1, 2 and 3 workers, and the second cluster was killed in the middle."""
+    corpus = make_corpus(tmp_path, 12 * 64 - 5)
+    alone = fill_shards(tmp_path / "alone" / "store", corpus, dummy(), range(12))
+    command = [sys.executable, "-m", "tests.teacher_cache.slow_fill"]
+    command += [str(tmp_path / "b" / "store"), str(corpus.directory), str(tmp_path / "log")]
+    worker = subprocess.Popen([*command, "0.05", "0"], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    for _ in range(4):
+        worker.stdout.readline()
+    worker.kill()
+    worker.communicate(timeout=60)
+    begun = TeacherStore.open(tmp_path / "b" / "store").committed("dummy")
+    assert 0 < len(begun) < 12
+    # A shard that was placed and not committed is nobody's.
+    orphan = max(begun) + 1
+    if orphan < 12:
+        path = tmp_path / "b" / "store" / "vectors.zarr" / "dummy" / "c" / str(orphan) / "0"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    rest = sorted(set(range(12)) - begun)
+    fill_shards(tmp_path / "a" / "store", corpus, dummy(), rest[::2], workers=1)
+    fill_shards(tmp_path / "c" / "store", corpus, dummy(), rest[1::2], workers=3)
+
+    for target in (tmp_path / "all", memory):
+        merged = copy([tmp_path / name for name in "abc"], target)
+        assert (merged.copied, merged.standing, merged.differences) == (12, 0, [])
+    copy([memory], tmp_path / "by-memory")
+    for name in ("all", "by-memory"):
+        result = TeacherStore.open(tmp_path / name / "store", corpus)
+        assert commit_digests(result) == commit_digests(alone)
+        assert vector_files(result.directory) == vector_files(alone.directory)
+        assert verify(result, corpus) == []
+
+
+def test_of_two_commits_the_first_named_is_kept(tmp_path: Path, corpus: Corpus) -> None:
+    one = fill_shards(tmp_path / "a" / "store", corpus, dummy(), [0, 1])
+    two = fill_shards(tmp_path / "b" / "store", corpus, dummy(), [1, 2], noise=1e-3)
+    merged = copy([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert merged.copied == 3
+    (found,) = merged.differences
+    assert (found.teacher, found.shard) == ("dummy", 1)
+    assert (found.kept, found.other) == (str(tmp_path / "a"), str(tmp_path / "b"))
+    rows = np.arange(64, 128)
+    left, right = one.read_teacher("dummy", rows), two.read_teacher("dummy", rows)
+    assert found.max_abs_difference == pytest.approx(np.abs(left - right).max(), rel=1e-3)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    assert found.min_cosine == pytest.approx(((left * right).sum(axis=1) / norms).min(), abs=1e-6)
+    assert 0 < found.max_abs_difference < 0.05
+    merge = TeacherStore.open(tmp_path / "c" / "store")
+    digests = {**commit_digests(two), **commit_digests(one)}
+    assert commit_digests(merge) == digests
+
+    # What the target has counts as named first.
+    again = copy([tmp_path / "b", tmp_path / "a"], tmp_path / "c")
+    assert (again.copied, again.standing) == (0, 3)
+    (found,) = again.differences
+    assert (found.kept, found.other) == (str(tmp_path / "c"), str(tmp_path / "b"))
+    assert commit_digests(TeacherStore.open(tmp_path / "c" / "store")) == digests
+
+
+def test_equal_vectors_of_two_clusters_are_no_news(tmp_path: Path, corpus: Corpus) -> None:
+    for name in "ab":
+        fill_shards(tmp_path / name / "store", corpus, dummy(), range(3))
+    assert copy([tmp_path / "a", tmp_path / "b"], tmp_path / "c").differences == []
+
+
+def test_what_does_not_belong_together_is_refused_before_anything(
+    tmp_path: Path, corpus: Corpus, memory: str
+) -> None:
+    fill_shards(tmp_path / "a" / "store", corpus, dummy(), [0])
+    other = make_corpus(tmp_path / "other", 170, seed=8)
+    fill_shards(tmp_path / "b" / "store", other, dummy(), [1])
+    changed = dummy(prompts={"question": "query: "})
+    fill_shards(tmp_path / "c" / "store", corpus, changed, [1])
+    for wrong, said in (
+        ("b", "different corpora .*fingerprint"),
+        ("c", 'prompts.question .*"quer'),
+    ):
+        for target in (tmp_path / "all", memory):
+            with pytest.raises(PipeError, match=said):
+                copy([tmp_path / "a", tmp_path / wrong], target)
+            assert RemoteFiles(str(target)).list() == {}
+        with pytest.raises(PipeError, match=said):
+            copy([tmp_path / wrong], tmp_path / "a")
+    # A teacher that is left out may be whatever it is.
+    fill_shards(tmp_path / "c" / "store", corpus, dummy("new", 8), [1])
+    assert copy([tmp_path / "a", tmp_path / "c"], tmp_path / "all", teachers=("new",)).copied == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "swapped"])
+@pytest.mark.parametrize("into", ["path", "memory"])
+def test_a_damaged_shard_does_not_travel(
+    run: Path, store: TeacherStore, memory: str, damage: str, into: str, tmp_path: Path
+) -> None:
+    path = store.shard_path("wide", 1)
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    changes = {
+        "cut": lambda: path.write_bytes(content[:-1]),
+        "flipped": lambda: path.write_bytes(content),
+        "gone": path.unlink,
+        "swapped": lambda: shutil.copyfile(store.shard_path("wide", 0), path),
+    }
+    if into == "path":
+        # Pushed whole; damaged there.
+        copy([run], memory)
+        files = fsspec.filesystem("memory")
+        name = f"{memory.removeprefix('memory:/')}/store/vectors.zarr/wide/c/1/0"
+        changes[damage]()
+        if damage == "gone":
+            files.rm_file(name)
+        else:
+            files.pipe_file(name, path.read_bytes())
+        source, target = memory, str(tmp_path / "back")
+    else:
+        changes[damage]()
+        source, target = str(run), memory
+    with pytest.raises(PipeError, match=r"wide|c/1/0"):
+        copy([source], target)
+    listed = RemoteFiles(target).list()
+    assert "store/commits/wide/00001.json" not in listed
+    assert "store/vectors.zarr/wide/c/1/0" not in listed
+
+
+def test_an_upload_that_is_cut_off_is_not_committed(
+    run: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = RemoteFiles.upload
+
+    def cut(self: RemoteFiles, source: Path, name: str) -> None:
+        if name.endswith("wide/c/1/0"):
+            half = source.parent / "half"
+            half.write_bytes(source.read_bytes()[:-1000])
+            source = half
+        whole(self, source, name)
+
+    monkeypatch.setattr(RemoteFiles, "upload", cut)
+    with pytest.raises(PipeError, match=r"found \d+ bytes .*wide/c/1/0, expected the"):
+        copy([run], memory)
+    assert "store/commits/wide/00001.json" not in RemoteFiles(memory).list()
+    monkeypatch.setattr(RemoteFiles, "upload", whole)
+    assert copy([run], memory).copied >= 1
+    assert copy([run], memory).standing == 6
+
+
+def test_nothing_leads_outside_the_store(run: Path, store: TeacherStore, tmp_path: Path) -> None:
+    """Links, and names in records, whoever wrote them."""
+    shard = store.shard_path("wide", 1)
+    shard.rename(tmp_path / "outside")
+    shard.symlink_to(tmp_path / "outside")
+    with pytest.raises(PipeError, match="found a symbolic link"):
+        copy([run], tmp_path / "back")
+    shard.unlink()
+    (tmp_path / "outside").rename(shard)
+    sound = (store.directory / "commits" / "wide" / "00001.json").read_text()
+    rewrite(store.directory / "commits" / "wide" / "00001.json", teacher="../../wide")
+    with pytest.raises(PipeError, match=r"found the teacher \.\./\.\./wide"):
+        copy([run], tmp_path / "back")
+    (store.directory / "commits" / "wide" / "00001.json").write_text(sound)
+    manifest = json.loads((store.directory / "manifest.json").read_text())
+    entry = manifest["teachers"]["wide"]
+    entry["config"]["name"] = "../wide"
+    rewrite(store.directory / "manifest.json", teachers={"../wide": entry})
+    with pytest.raises(PipeError, match=r"manifest\.json .*expected a whole StoreManifest"):
+        copy([run], tmp_path / "back")
+    assert not (tmp_path / "back" / "store" / "vectors.zarr" / "wide" / "c" / "1").exists()
+
+
+def test_a_teacher_pushed_meanwhile_keeps_its_entry(
+    tmp_path: Path, corpus: Corpus, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clusters push different teachers to one place at the same time."""
+    fill_shards(tmp_path / "a" / "store", corpus, dummy("one"), [0])
+    fill_shards(tmp_path / "b" / "store", corpus, dummy("two"), [0])
+    from teacher_cache import moving
+
+    plan = moving._plan
+
+    def meanwhile(*arguments: object) -> object:
+        monkeypatch.setattr(moving, "_plan", plan)
+        copy([tmp_path / "b"], memory)
+        return plan(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(moving, "_plan", meanwhile)
+    copy([tmp_path / "a"], memory)
+    copy([memory], tmp_path / "c")
+    assert list(TeacherStore.open(tmp_path / "c" / "store").teachers) == ["one", "two"]
+
+
+def test_every_storage_travels(tmp_path: Path, corpus: Corpus, memory: str) -> None:
+    store = fill_shards(tmp_path / "a" / "store", corpus, dummy("eight", storage="int8"), range(3))
+    rng = np.random.default_rng(0)
+    head = LinearHead(rng.standard_normal((16, 4), np.float32))
+    store.add_teacher(dummy("states", storage="factored"), head)
+    for shard in range(3):
+        states = rng.standard_normal((len(corpus.shard_range(shard)), 4), np.float32)
+        store.write_shard("states", shard, states, corpus.text_digest(shard))
+    copy([tmp_path / "a"], memory)
+    copy([memory], tmp_path / "b")
+    pulled = TeacherStore.open(tmp_path / "b" / "store", corpus)
+    rows = np.arange(170)
+    np.testing.assert_array_equal(pulled.read(rows), store.read(rows))
+    other = TeacherStore.create(tmp_path / "c" / "store", corpus)
+    other.add_teacher(dummy("states", storage="factored"), LinearHead(head.weight * 2))
+    with pytest.raises(PipeError, match=r"states is not the same .* last layer has other weights"):
+        copy([tmp_path / "c"], tmp_path / "b")
+
+
+def test_a_corpus_with_changed_texts_is_not_copied(run: Path, memory: str, tmp_path: Path) -> None:
+    shutil.copyfile(run / "corpus" / "spans-00000.parquet", run / "corpus" / "spans-00001.parquet")
+    with pytest.raises(PipeError, match=r"spans-00001\.parquet does not hold the texts"):
+        copy_corpus(Place(str(run)), Place(memory), 2)
+    assert not RemoteFiles(memory).exists("corpus/manifest.json")
+    other = make_corpus(tmp_path / "other", 170, seed=4)
+    with pytest.raises(PipeError, match=r"holds another corpus .*fingerprint"):
+        copy_corpus(Place(str(other.directory.parent)), Place(str(run)), 2)
+
+
+@pytest.mark.parametrize(("failing", "pause"), [(0.1, 0.0), (0.0, 0.02)])
+def test_a_server_that_fails_or_is_slow(
+    run: Path, store: TeacherStore, s3: S3Server, bucket: str, tmp_path: Path,
+    failing: float, pause: float,
+) -> None:  # fmt: skip
+    with s3.misbehaving(failing, pause):
+        assert copy([run], bucket).copied == 6
+        copy_corpus(Place(str(run)), Place(bucket), 4)
+        assert copy([bucket], tmp_path / "back").copied == 6
+        copy_corpus(Place(bucket), Place(str(tmp_path / "back")), 4)
+        assert not failing or s3.failed
+    assert vector_files(tmp_path / "back" / "store") == vector_files(store.directory)
+    corpus = Corpus.open(tmp_path / "back" / "corpus")
+    assert verify(TeacherStore.open(tmp_path / "back" / "store"), corpus) == []
+
+
+def test_pushing_what_is_no_run_is_a_sentence(tmp_path: Path, memory: str) -> None:
+    for place in (tmp_path / "nothing", memory):
+        with pytest.raises(PipeError, match="found no store in"):
+            copy([place], tmp_path / "back")
+    assert not (tmp_path / "back").exists()
