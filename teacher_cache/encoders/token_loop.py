@@ -60,12 +60,12 @@ class Tokens:
             count: How many there are in all.
 
         Raises:
-            PipeError: One has none, and so no direction.
+            PipeError: One has none.
         """
         if not (lengths := self.lengths).all():
-            text = int(places[np.argmin(lengths)])
+            place = places[np.argmin(lengths)]
             raise PipeError(
-                f"text {text} of {count} has no tokens, expected at least one; remove empty texts."
+                f"text {place} of {count} has no tokens, expected at least one; remove empty texts."
             )
 
 
