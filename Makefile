@@ -39,6 +39,7 @@ bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	$(BIN)/python -m benchmarks.loss --quick
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.teach --quick
 	$(BIN)/python -m benchmarks.store --quick --peers all
+	$(BIN)/python -m benchmarks.teach_gpu --quick --tiny
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +54,45 @@ def refuse_link(path: Path) -> None:
             f"found a symbolic link at {path}, expected a file or directory of its own, since a "
             "link could lead anywhere; put the file itself there."
         )
+
+
+def refuse_links(path: Path, below: Path) -> None:
+    """Refuse symbolic links on the way to a file; what lies above is the user's business.
+
+    Args:
+        path: A file or directory below ``below``, which need not exist.
+        below: A directory, which may itself be a link.
+
+    Raises:
+        PipeError: The file, or a directory between the two, is a symbolic link.
+    """
+    for part in [*path.relative_to(below).parents][-2::-1]:
+        refuse_link(below / part)
+    refuse_link(path)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a small file whole, whatever may stand in its place.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: It is no regular file, or is larger.
+        OSError: It cannot be read.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for whoever may write to it.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("something that is no file")
+        if status.st_size > most:
+            raise ValueError(f"{status.st_size:,} bytes where at most {most:,} make sense")
+        return file.read(most)
 
 
 @contextmanager
@@ -142,8 +182,20 @@ def write_json(path: Path, value: Any) -> None:
         value: Anything that ``json`` can write.
     """
     with atomic_write(path) as temporary:
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Give the content that ``write_json`` writes.
+
+    Args:
+        value: Anything that ``json`` can write.
+
+    Returns:
+        UTF-8 JSON with sorted keys, the same for equal values.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return text.encode()
 
 
 def read_json(path: Path) -> Any:

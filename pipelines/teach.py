@@ -13,6 +13,7 @@ from teacher_cache.encoders import Encoder
 from teacher_cache.engines import check_engine, load_for_corpus
 from teacher_cache.fill import fill_share
 from teacher_cache.store import TeacherStore
+from teacher_cache.verify import require_whole
 from teacher_cache.workers import ALONE, Worker
 
 
@@ -41,6 +42,7 @@ def teach(
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
+        require_whole(store, teacher.name)
         load = partial(_load, teacher, engine, corpus)
         fill_share(store, corpus, teacher, load, say, worker, executor)
 

@@ -4,12 +4,13 @@ import base64
 import binascii
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from data_prep.files import refuse_links
 from data_prep.fingerprint import digest
 from teacher_cache.config import TeacherConfig
 from teacher_cache.manifest import Record, WrittenBy, read_record, write_record
@@ -33,7 +34,7 @@ class CanaryRecord(Record):
     teacher: str
     teacher_fingerprint: str
     texts_digest: str
-    shape: list[int] = Field(min_length=2, max_length=2)
+    shape: list[Annotated[int, Field(gt=0)]] = Field(min_length=2, max_length=2)
     vectors: str
     written_by: WrittenBy
 
@@ -111,6 +112,7 @@ def keep_or_read(directory: Path, path: Path, record: CanaryRecord) -> CanaryRec
     Raises:
         PipeError: The one that stands there is damaged.
     """
+    refuse_links(path, directory)
     with exclusive(directory):
         if path.exists():
             earlier = read_record(path, CanaryRecord)

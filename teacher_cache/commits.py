@@ -5,12 +5,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from data_prep.errors import PipeError
-from data_prep.files import refuse_link
+from data_prep.files import refuse_links
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit, TeacherEntry, WrittenBy, read_record, write_record
 from teacher_cache.placing import place_if_absent
 
-_FILE_NAME = re.compile(r"(\d{5,})\.json")
+_FILE_NAME = re.compile(r"([0-9]{5,})\.json")
+
+
+def record_name(shard: int) -> str:
+    """Name the record of a shard.
+
+    Args:
+        shard: The shard's number.
+
+    Returns:
+        For example ``00001.json``.
+    """
+    return f"{shard:05d}.json"
 
 
 class CommitLog:
@@ -39,7 +51,7 @@ class CommitLog:
         Returns:
             The path, whether or not there is a file.
         """
-        return self.directory / teacher / f"{shard:05d}.json"
+        return self.directory / teacher / record_name(shard)
 
     def shards(self, teacher: str) -> frozenset[int]:
         """List the shards that have a record, by name alone.
@@ -51,14 +63,15 @@ class CommitLog:
             Their numbers.
 
         Raises:
-            PipeError: The records' directory is a symbolic link.
+            PipeError: The records' directory, or the one around it, is a symbolic link.
         """
         directory = self.directory / teacher
-        refuse_link(directory)
+        refuse_links(directory, self.directory.parent)
         if not directory.is_dir():
             return frozenset()
         names = (_FILE_NAME.fullmatch(path.name) for path in directory.iterdir())
-        return frozenset(int(name[1]) for name in names if name)
+        shards = ((int(name[1]), name[0]) for name in names if name)
+        return frozenset(shard for shard, name in shards if name == record_name(shard))
 
     def read(self, entry: TeacherEntry, shard: int) -> Commit | None:
         """Read a shard's record and check that it belongs to this teacher and these rows.
@@ -75,6 +88,7 @@ class CommitLog:
         """
         teacher = entry.config.name
         path = self.path(teacher, shard)
+        refuse_links(path, self.directory.parent)
         if not path.exists():
             return None
         commit = read_record(path, Commit)

@@ -110,6 +110,9 @@ def fill_share(
     pace = _Pace()
     shards_written = passed = 0
     maker = ShardWorkerMaker(store, corpus, teacher, load, session)
+    if not shards and standing and not store.has_head(teacher.name):
+        report(f"{teacher.name}: its last layer was set aside and is written again")
+        maker()
     try:
         with closing((executor or InProcess()).run(shards, maker)) as results:
             for shard, done in results:

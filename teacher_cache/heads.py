@@ -7,9 +7,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from data_prep.errors import PipeError
-from data_prep.files import atomic_write, refuse_link, sha256_file
+from data_prep.files import atomic_write, refuse_links, sha256_file
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import HeadEntry
+
+_MOST_HEADER_BYTES = 2**16
+"""What safetensors may say about two tensors."""
 
 
 def head_path(store: Path, teacher: str) -> Path:
@@ -69,10 +72,13 @@ def read_head(path: Path, entry: HeadEntry, dim: int) -> LinearHead:
     Raises:
         PipeError: The file is missing or a link, has changed, or holds a layer of another shape.
     """
-    refuse_link(path)
+    refuse_links(path, path.parents[1])
     remedy = "restore the file from a copy, or run `pipe store repair` and `pipe teach`"
     if not path.is_file():
         raise PipeError(f"{path} is missing, expected a teacher's last layer there; {remedy}.")
+    most = 4 * dim * (entry.state_dim + 1) + _MOST_HEADER_BYTES
+    if (size := path.stat().st_size) > most:
+        raise PipeError(f"found {size:,} bytes in {path}, expected at most {most:,}; {remedy}.")
     if sha256_file(path) != entry.digest:
         raise PipeError(f"{path} has changed since it was written; {remedy}.")
     try:
@@ -85,5 +91,9 @@ def read_head(path: Path, entry: HeadEntry, dim: int) -> LinearHead:
         raise PipeError(
             f"found a weight of shape {found} in {path}, expected {(dim, entry.state_dim)}; "
             f"{remedy}."
+        )
+    if bias is not None and bias.shape != (dim,):
+        raise PipeError(
+            f"found a bias of shape {bias.shape} in {path}, expected {(dim,)}; {remedy}."
         )
     return LinearHead(weight, bias)

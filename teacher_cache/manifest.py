@@ -7,12 +7,12 @@ import json
 import socket
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.errors import PipeError
-from data_prep.files import refuse_link, write_json
+from data_prep.files import json_bytes, read_bounded, refuse_link, write_json
 from data_prep.fingerprint import digest
 from teacher_cache.config import TeacherConfig
 
@@ -24,6 +24,7 @@ MOST_ROWS: Final = 10**12
 MOST_ROWS_PER_SHARD: Final = 2**20
 MOST_SHARDS: Final = 10**7
 MOST_COLUMNS: Final = 2**20
+MOST_RECORD_BYTES: Final = 2**26
 """Bounds far beyond any real store, so that a record cannot ask for more memory than there is."""
 
 _Digest = Field(pattern=r"^[0-9a-f]{64}$")
@@ -188,7 +189,7 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     """
     try:
         refuse_link(path)
-        return parse_record(path.read_bytes(), kind)
+        return parse_record(read_bounded(path, MOST_RECORD_BYTES), kind)
     except FileNotFoundError:
         raise PipeError(f"{path} is missing; expected a {kind.__name__} there.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -211,8 +212,9 @@ def parse_record(content: bytes, kind: type[RecordT]) -> RecordT:
     Raises:
         ValueError: The content is not JSON, holds something else, or has changed since it was
             written.
+        RecursionError: It is nested deeper than any record.
     """
-    values = json.loads(content)
+    values = json.loads(content, parse_constant=_refuse_constant)
     if not isinstance(values, dict):
         raise ValueError("no JSON object")
     found = values.pop(_CHECKSUM, None)
@@ -221,7 +223,14 @@ def parse_record(content: bytes, kind: type[RecordT]) -> RecordT:
     record = kind.model_validate_json(json.dumps(values))
     if found != digest(values):
         raise ValueError("a record that does not fit its checksum")
+    if content != _content(values):
+        # Other blanks, a key that comes twice: nothing that ``write_record`` writes.
+        raise ValueError("a record with other bytes than it was written with")
     return record
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name}, which is no JSON number")
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -231,8 +240,15 @@ def write_record(path: Path, record: Record) -> None:
         path: Where it belongs.
         record: What to write.
     """
-    values = record.model_dump(mode="json")
-    write_json(path, {**values, _CHECKSUM: digest(values)})
+    write_json(path, _with_checksum(record.model_dump(mode="json")))
+
+
+def _content(values: dict[str, Any]) -> bytes:
+    return json_bytes(_with_checksum(values))
+
+
+def _with_checksum(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, _CHECKSUM: digest(values)}
 
 
 def _first_fault(error: Exception) -> str:

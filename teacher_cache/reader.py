@@ -19,7 +19,7 @@ from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit, TeacherEntry
 from teacher_cache.shard_file import FileIdentity, MappedShard, ShardShape, map_shard
 from teacher_cache.shard_source import ShardSource
-from teacher_cache.storage import Storage, Stored
+from teacher_cache.storage import Storage, Stored, columns_of
 
 _ROWS_AT_A_TIME = 512
 """Rows gathered before they are converted."""
@@ -108,9 +108,8 @@ class ShardReader:
         Raises:
             PipeError: There is no such shard.
         """
-        storage = self._storage(entry)
         rows = len(self._layout.range_of(shard))
-        return ShardShape(rows, self._layout.rows_per_shard, storage.columns, storage.dtype)
+        return ShardShape(rows, self._layout.rows_per_shard, *columns_of(entry))
 
     def forget(self) -> None:
         """Unmap everything, so that what is read next is looked at afresh."""

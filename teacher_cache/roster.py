@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from data_prep.errors import PipeError
+from data_prep.files import refuse_link, replace_durably
 from data_prep.fingerprint import explain_change
 from teacher_cache.arrays import (
     METADATA,
@@ -62,8 +64,14 @@ class Roster:
         self._teachers = {
             name: manifest.teachers[name]
             for name in sorted(manifest.teachers)
-            if (self._vectors / name).exists() or self._commits.shards(name)
+            if (self._vectors / name).exists() or self._has_commits(name)
         }
+
+    def _has_commits(self, teacher: str) -> bool:
+        try:
+            return bool(self._commits.shards(teacher))
+        except PipeError:
+            return True  # a link in their place: whoever looks at them is told
 
     @property
     def teachers(self) -> Mapping[str, TeacherEntry]:
@@ -115,6 +123,14 @@ class Roster:
             self._storages[entry.fingerprint] = storage
         return storage
 
+    def check_group(self) -> None:
+        """Check the Zarr group around the arrays.
+
+        Raises:
+            PipeError: It is missing or damaged.
+        """
+        check_group(self._vectors)
+
     def check_array(self, entry: TeacherEntry) -> None:
         """Check that a teacher's Zarr array is the one that the manifest describes.
 
@@ -122,14 +138,38 @@ class Roster:
             entry: The teacher.
 
         Raises:
-            PipeError: It, or the group around it, is missing, damaged, or made for something else.
+            PipeError: It is missing, damaged, or made for something else.
         """
         self._check_array(entry, self.manifest.metadata.get(entry.config.name))
 
+    def check_head(self, entry: TeacherEntry) -> None:
+        """Check a teacher's last layer, if it has one.
+
+        Args:
+            entry: The teacher.
+
+        Raises:
+            PipeError: The layer is missing or damaged.
+        """
+        if entry.head is not None:
+            path = head_path(self._directory, entry.config.name)
+            read_head(path, entry.head, entry.config.dim)
+
+    def has_head(self, entry: TeacherEntry) -> bool:
+        """Say whether a teacher has, or does not need, a file with its last layer.
+
+        Args:
+            entry: The teacher.
+
+        Returns:
+            Whether there is one, sound or not.
+        """
+        path = head_path(self._directory, entry.config.name)
+        return entry.head is None or os.path.lexists(path)
+
     def _check_array(self, entry: TeacherEntry, digest: str | None) -> None:
-        check_group(self._vectors)
         array, corpus = self._vectors / entry.config.name, self.manifest.corpus_fingerprint
-        check_array(array, self._layout, entry, self.storage(entry), corpus, digest)
+        check_array(array, self._layout, entry, corpus, digest)
 
     def add(self, config: TeacherConfig, head: LinearHead | None = None) -> TeacherEntry:
         """Make room for a teacher; nothing happens if it is there with the same settings.
@@ -146,35 +186,46 @@ class Roster:
         """
         with exclusive(self._directory):
             self._use(read_manifest(self._directory))
+            self.check_group()
             standing = self._teachers.get(config.name)
             if standing is not None:
                 self._require_same(standing, config, head)
+                if head is not None and not self.has_head(standing):
+                    # Set aside because it was damaged; this is the one that belongs there.
+                    write_head(head_path(self._directory, config.name), head)
                 self.check_array(standing)
                 return standing
             entry = TeacherEntry.of(config, self._keep_head(config, head))
             array = self._vectors / config.name
             if not array.exists():
                 corpus = self.manifest.corpus_fingerprint
-                create_array(array, self._layout, entry, self.storage(entry), corpus)
+                create_array(array, self._layout, entry, corpus)
             self._check_array(entry, None)
             self._write(entry, metadata_digest(array))
         return entry
 
     def mend_metadata(self, entry: TeacherEntry) -> None:
-        """Make a teacher's Zarr metadata, and the group's, again from the manifest.
+        """Make a teacher's Zarr metadata again, and take the teacher into the manifest.
 
         Args:
             entry: The teacher.
         """
-        with exclusive(self._directory):
+        place = self._directory / "scratch"
+        refuse_link(place)
+        place.mkdir(exist_ok=True)
+        with exclusive(self._directory), TemporaryDirectory(dir=place) as scratch:
             self._use(read_manifest(self._directory))
             array = self._vectors / entry.config.name
-            for path in (self._vectors / METADATA, array / METADATA):
-                path.unlink(missing_ok=True)
-            create_group(self._vectors)
-            corpus = self.manifest.corpus_fingerprint
-            create_array(array, self._layout, entry, self.storage(entry), corpus)
+            made = Path(scratch) / entry.config.name
+            create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
+            array.mkdir(parents=True, exist_ok=True)
+            replace_durably(made / METADATA, array / METADATA)
             self._write(entry, metadata_digest(array))
+
+    def mend_group(self) -> None:
+        """Make the metadata of the group around the arrays again."""
+        with exclusive(self._directory):
+            create_group(self._vectors)
 
     def _keep_head(self, config: TeacherConfig, head: LinearHead | None) -> HeadEntry | None:
         if config.storage != "factored":
@@ -265,6 +316,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     Yields:
         Nothing, while this process may change the manifest.
     """
+    refuse_link(directory / ".lock")
     descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         # A file system without locks still has atomic replacement; only two workers that add

@@ -239,7 +239,8 @@ def map_shard(path: Path, shape: ShardShape) -> MappedShard:
             as this package and zarr-python write them.
     """
     try:
-        with path.open("rb") as file:
+        # A pipe in the file's place must not be waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from data_prep.files import refuse_link
+from data_prep.files import refuse_links
 from teacher_cache.arrays import shard_path
 from teacher_cache.manifest import Commit, TeacherEntry
 
@@ -63,10 +63,8 @@ class LocalShards:
         Raises:
             PipeError: A symbolic link stands in the way.
         """
-        array = self.vectors / entry.config.name
-        path = shard_path(array, commit.shard)
-        for part in (array, array / "c", path.parent, path):
-            refuse_link(part)
+        path = shard_path(self.vectors / entry.config.name, commit.shard)
+        refuse_links(path, self.vectors.parent)
         return path
 
     def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:

@@ -106,7 +106,10 @@ class Float16Storage:
 
     def unsound(self, stored: Stored) -> npt.NDArray[np.int64]:
         """As ``Storage``."""
-        return _not_unit(stored.astype(np.float32))
+        # What is not finite becomes so large that no norm comes near 1.
+        vectors = np.empty(stored.shape, np.float32)
+        widen(stored, 1.0, vectors)
+        return _not_unit(vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +194,7 @@ class FactoredStorage:
 
     def unsound(self, stored: Stored) -> npt.NDArray[np.int64]:
         """As ``Storage``; a zero state, too, has no direction."""
-        states = stored.astype(np.float32)
-        norms = np.einsum("nd,nd->n", states, states)
-        return np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+        return _without_direction(stored)
 
 
 STORAGES: Final[Mapping[StorageName, Callable[[TeacherEntry, LinearHead | None], Storage]]] = {
@@ -202,6 +203,36 @@ STORAGES: Final[Mapping[StorageName, Callable[[TeacherEntry, LinearHead | None],
     "factored": lambda entry, head: FactoredStorage(_required(entry, head)),
 }
 """How each storage is made from a teacher's entry and, where it is factored, its last layer."""
+
+
+def columns_of(entry: TeacherEntry) -> tuple[int, np.dtype[Any]]:
+    """Say what a teacher's stored rows look like; its last layer need not be there.
+
+    Args:
+        entry: The teacher.
+
+    Returns:
+        Numbers of a stored row, and their type.
+    """
+    if entry.head is not None:
+        return entry.head.state_dim, FactoredStorage.dtype
+    storage = STORAGES[entry.config.storage](entry, None)
+    return storage.columns, storage.dtype
+
+
+def unsound_rows(entry: TeacherEntry, stored: Stored) -> npt.NDArray[np.int64]:
+    """As ``Storage.unsound``, for whoever has no last layer at hand.
+
+    Args:
+        entry: The teacher.
+        stored: (n, columns) as they are stored.
+
+    Returns:
+        Places of rows that are no finite unit vectors, or no states; ascending, shape (m,).
+    """
+    if entry.head is not None:
+        return _without_direction(stored)
+    return STORAGES[entry.config.storage](entry, None).unsound(stored)
 
 
 def check_rows(
@@ -275,6 +306,12 @@ def _unit(rows: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     norms[~(np.abs(norms - 1) <= NORM_TOLERANCE)] = np.nan
     unit: npt.NDArray[np.float32] = single / norms[:, None]
     return unit
+
+
+def _without_direction(states: Stored) -> npt.NDArray[np.int64]:
+    single = states.astype(np.float32)
+    norms = np.einsum("nd,nd->n", single, single)
+    return np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
 
 
 def _not_unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The store: every teacher's vector of every row of a corpus, written once, read for weeks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +19,7 @@ from teacher_cache.reader import ShardReader, target_scales
 from teacher_cache.roster import Roster, create_manifest, read_manifest
 from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored
-from teacher_cache.writer import ShardWriter, check_file
+from teacher_cache.writer import ShardWriter, check_file, sound_blocks
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -106,8 +106,11 @@ class TeacherStore:
         if corpus is not None:
             store.check_corpus(corpus)
         if check_commits:
+            store.check_group()
             for entry in store.teachers.values():
                 store.check_array(entry.config.name)
+                if store._roster.has_head(entry):  # `teach` restores one that was set aside
+                    store.check_head(entry.config.name)
                 store._check_commits(entry, corpus)
         return store
 
@@ -137,6 +140,14 @@ class TeacherStore:
                 "another --run for this one."
             )
 
+    def check_group(self) -> None:
+        """Check the Zarr group around the arrays.
+
+        Raises:
+            PipeError: It is missing or damaged.
+        """
+        self._roster.check_group()
+
     def check_array(self, teacher: str) -> None:
         """Check that a teacher's Zarr array is the one that the manifest describes.
 
@@ -147,6 +158,48 @@ class TeacherStore:
             PipeError: It is missing, damaged, or made for something else.
         """
         self._roster.check_array(self.entry(teacher))
+
+    def check_head(self, teacher: str) -> None:
+        """Check a teacher's last layer, if its storage has one.
+
+        Args:
+            teacher: The teacher's name.
+
+        Raises:
+            PipeError: The layer is missing or damaged.
+        """
+        self._roster.check_head(self.entry(teacher))
+
+    def has_head(self, teacher: str) -> bool:
+        """Say whether the file with a teacher's last layer is there, or none is needed.
+
+        Args:
+            teacher: The teacher's name.
+
+        Returns:
+            Whether `pipe teach` need not write it again.
+        """
+        return self._roster.has_head(self.entry(teacher))
+
+    def mend_metadata(self, teacher: str) -> None:
+        """Make the Zarr metadata of a teacher's array again from the manifest.
+
+        Args:
+            teacher: The teacher's name.
+        """
+        self._roster.mend_metadata(self.entry(teacher))
+
+    def mend_group(self) -> None:
+        """Make the metadata of the Zarr group around the arrays again."""
+        self._roster.mend_group()
+
+    def take_up(self, entry: TeacherEntry) -> None:
+        """Take a teacher into a manifest that was lost; its vectors and commits are there.
+
+        Args:
+            entry: The teacher, with the settings that its vectors were made with.
+        """
+        self._roster.mend_metadata(entry)
 
     def _check_commits(self, entry: TeacherEntry, corpus: "Corpus | None") -> None:
         for shard in sorted(self._commits.shards(entry.config.name)):
@@ -310,6 +363,24 @@ class TeacherStore:
         """
         shape = self._reader.shape(self.entry(commit.teacher), commit.shard)
         return check_file(path, shape, commit)
+
+    def check_blocks(self, teacher: str, commit: Commit) -> Iterator[tuple[int, Stored]]:
+        """Check all of a shard's file in its place against its commit, in bounded memory.
+
+        Args:
+            teacher: The teacher's name.
+            commit: The shard's record.
+
+        Yields:
+            The place of a block's first row, and its rows as they are stored, (n, columns).
+
+        Raises:
+            PipeError: The file is missing, not whole, or, after the last block, not what was
+                committed.
+        """
+        entry = self.entry(teacher)
+        path = self._shards.path(entry, commit)
+        return sound_blocks(path, self._reader.shape(entry, commit.shard), commit)
 
     def check_shard(self, teacher: str, shard: int) -> None:
         """Check a committed shard without reading its vectors: record, file, index, checksums.

@@ -1,90 +1,265 @@
-"""Verifying a store: everything that is committed, read and compared in full."""
+"""Verifying a store: everything that is committed, or some of it, read and compared in full."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-import numpy.typing as npt
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from data_prep.errors import PipeError
-from teacher_cache.storage import Storage, Stored
+from teacher_cache.duplicates import RowHashes, find_duplicates
+from teacher_cache.manifest import Commit
+from teacher_cache.storage import unsound_rows
 from teacher_cache.store import TeacherStore
+from teacher_cache.structure import (
+    Kind,
+    Problem,
+    store_problems,
+    structure_problems,
+    uncommitted,
+)
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
 
-Kind = Literal["corpus", "array", "commit", "file", "values", "texts"]
+_REPORT_SECONDS = 10.0
 
-_ROWS_AT_A_TIME = 1024
+FEW_DUPLICATES = 8
+FEW_DUPLICATES_SHARE = 1e-3
+"""Up to so many rows, or this share, with another row's vector are told as a warning: texts of
+unknown words alone are equal to some teachers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is wrong with a store.
+class Scope:
+    """What is to be verified.
 
     Attributes:
-        teacher: The teacher's name; None if it concerns the whole store.
-        shard: The shard's number; None if it concerns all of the teacher's.
-        kind: What is wrong: the corpus, the array's metadata, the commit record, the shard's file,
-            the values of its vectors, or its texts.
-        message: What was found and what was expected.
+        teachers: Their names; all if None.
+        shards: Their numbers; all if None.
+        sample: How many shards, over all teachers, or which fraction of them; all if None.
+        seed: Decides which shards a sample has.
     """
 
-    teacher: str | None
-    shard: int | None
-    kind: Kind
-    message: str
+    teachers: tuple[str, ...] | None = None
+    shards: frozenset[int] | None = None
+    sample: int | float | None = None
+    seed: int = 0
+
+    def choose(self, committed: Mapping[str, frozenset[int]]) -> dict[str, list[int]]:
+        """Choose from what there is.
+
+        Args:
+            committed: Every teacher's shards.
+
+        Returns:
+            Those to be verified, ascending; every teacher has an entry.
+
+        >>> Scope(sample=2).choose({"a": frozenset(range(9)), "b": frozenset([1])})
+        {'a': [6, 8], 'b': []}
+        """
+        pairs = [
+            (teacher, shard)
+            for teacher, shards in committed.items()
+            for shard in sorted(shards)
+            if self.shards is None or shard in self.shards
+        ]
+        if self.sample is not None:
+            count = self.sample if isinstance(self.sample, int) else self.sample * len(pairs)
+            count = min(math.ceil(count), len(pairs))
+            pairs = random.Random(self.seed).sample(pairs, count)  # noqa: S311  no secret
+        chosen: dict[str, list[int]] = {teacher: [] for teacher in committed}
+        for teacher, shard in sorted(pairs):
+            chosen[teacher].append(shard)
+        return chosen
 
 
-def verify(store: TeacherStore, corpus: "Corpus") -> list[Problem]:
-    """Check every committed shard against its record, and its texts against the corpus.
+@dataclass(slots=True)
+class Checked:
+    """What has been looked at.
+
+    Attributes:
+        teachers: Their names.
+        shards: Shards of vectors that were read in full.
+        rows: Their rows.
+        bytes: Their bytes.
+        seconds: Time that it took.
+        uncommitted: Shard files without a record, which a writer may be about to commit.
+    """
+
+    teachers: list[str] = field(default_factory=list)
+    shards: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    uncommitted: int = 0
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Vectors read per second, texts and all."""
+        return self.bytes / max(self.seconds, 1e-9) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What verifying found.
+
+    Attributes:
+        problems: All that is wrong, by teacher and shard; empty if the store is sound.
+        checked: What has been looked at.
+    """
+
+    problems: list[Problem]
+    checked: Checked
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that must not be trained on."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+
+def verify(store: TeacherStore, corpus: "Corpus", scope: Scope | None = None) -> list[Problem]:
+    """Check committed shards against their records, and their texts against the corpus.
 
     Args:
         store: The store, opened with ``check_commits=False`` so that nothing stops the list.
         corpus: The corpus that it was made from.
+        scope: What to check; everything if None.
 
     Returns:
         All that is wrong, by teacher and shard; empty if the store is sound.
     """
+    return examine(store, corpus, scope or Scope(), lambda line: None).problems
+
+
+def examine(
+    store: TeacherStore, corpus: "Corpus", scope: Scope, say: Callable[[str], None]
+) -> Findings:
+    """As ``verify``, with an account of what was done.
+
+    Args:
+        store: The store, opened with ``check_commits=False``.
+        corpus: The corpus that it was made from.
+        scope: What to check.
+        say: Gets a line of progress now and then.
+
+    Returns:
+        What was found.
+
+    Raises:
+        PipeError: The scope names a teacher that the store does not have.
+    """
+    checked = Checked(list(scope.teachers or store.teachers))
+    begun = time.monotonic()
     try:
         store.check_corpus(corpus)
     except PipeError as error:
-        return [Problem(None, None, "corpus", str(error))]
-    changed = dict(_changed_texts(store, corpus))
-    return [
-        problem
-        for teacher in store.teachers
-        for problem in _of_teacher(store, corpus, teacher, changed)
-    ]
+        return Findings([Problem(None, None, "corpus", str(error))], checked)
+    problems = list(store_problems(store))
+    committed = {}
+    for teacher in checked.teachers:
+        store.entry(teacher)
+        problems += structure_problems(store, teacher)
+        try:
+            committed[teacher] = store.committed(teacher)
+            checked.uncommitted += uncommitted(store, teacher)
+        except PipeError as error:
+            problems.append(Problem(teacher, None, "commit", str(error), path=f"commits/{teacher}"))
+    chosen = scope.choose(committed)
+    changed = dict(_changed_texts(store, corpus, chosen))
+    problems += [Problem(None, shard, "texts", changed[shard]) for shard in changed]
+    progress = _Progress(checked, sum(map(len, chosen.values())), begun, say)
+    for teacher, shards in chosen.items():
+        hashes = RowHashes()
+        for shard in shards:
+            for kind, message in _of_shard(store, corpus, teacher, shard, hashes, checked):
+                problems.append(Problem(teacher, shard, kind, message))
+            progress.tell()
+        problems += _duplicates(store, corpus, teacher, hashes, frozenset(changed))
+    checked.seconds = time.monotonic() - begun
+    return Findings(problems, checked)
 
 
-def _changed_texts(store: TeacherStore, corpus: "Corpus") -> Iterator[tuple[int, str]]:
+@dataclass(slots=True)
+class _Progress:
+    checked: Checked
+    total: int
+    begun: float
+    say: Callable[[str], None]
+    told: float = field(default_factory=time.monotonic)
+    done: int = 0
+
+    def tell(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now - self.told > _REPORT_SECONDS:
+            self.told = now
+            rate = self.checked.bytes / (now - self.begun) / 1e9
+            self.say(f"{self.done} of {self.total} shards verified, {rate:.2f} GB/s")
+
+
+def quick_check(store: TeacherStore, teacher: str) -> list[Problem]:
+    """Check a teacher's committed shards without reading their vectors: milliseconds each.
+
+    Args:
+        store: The store.
+        teacher: The teacher's name.
+
+    Returns:
+        Shards whose record is damaged, or whose file is missing, not whole, or another.
+    """
+    problems = []
+    for shard in sorted(store.committed(teacher)):
+        try:
+            store.commit(teacher, shard)
+        except PipeError as error:
+            problems.append(Problem(teacher, shard, "commit", str(error)))
+            continue
+        try:
+            store.check_shard(teacher, shard)
+        except PipeError as error:
+            problems.append(Problem(teacher, shard, "file", str(error)))
+    return problems
+
+
+def require_whole(store: TeacherStore, teacher: str) -> None:
+    """Stop before a teacher is loaded if what is committed is plainly not there.
+
+    Args:
+        store: The store.
+        teacher: The teacher's name; nothing happens if the store does not have it.
+
+    Raises:
+        PipeError: ``quick_check`` found something.
+    """
+    problems = quick_check(store, teacher) if teacher in store.teachers else []
+    if problems:
+        raise PipeError(
+            f"{len(problems)} committed shards of {teacher} are not whole; the first: "
+            f"{problems[0].message} Run `pipe store repair` before `pipe teach`."
+        )
+
+
+def _changed_texts(
+    store: TeacherStore, corpus: "Corpus", chosen: Mapping[str, list[int]]
+) -> Iterator[tuple[int, str]]:
     """Shards whose texts are not those of the corpus's manifest; each is read once."""
-    committed = {shard for teacher in store.teachers for shard in store.committed(teacher)}
-    for shard in sorted(committed.intersection(range(store.layout.num_shards))):
+    shards = {shard for shards in chosen.values() for shard in shards}
+    for shard in sorted(shards.intersection(range(store.layout.num_shards))):
         try:
             corpus.check_shard(shard)
         except PipeError as error:
             yield shard, str(error)
 
 
-def _of_teacher(
-    store: TeacherStore, corpus: "Corpus", teacher: str, changed: dict[int, str]
-) -> Iterator[Problem]:
-    try:
-        store.check_array(teacher)
-    except PipeError as error:
-        yield Problem(teacher, None, "array", str(error))
-    for shard in sorted(store.committed(teacher)):
-        if shard in changed:
-            yield Problem(teacher, shard, "texts", changed[shard])
-        for kind, message in _of_shard(store, corpus, teacher, shard):
-            yield Problem(teacher, shard, kind, message)
-
-
 def _of_shard(
-    store: TeacherStore, corpus: "Corpus", teacher: str, shard: int
+    store: TeacherStore,
+    corpus: "Corpus",
+    teacher: str,
+    shard: int,
+    hashes: RowHashes,
+    checked: Checked,
 ) -> Iterator[tuple[Kind, str]]:
     try:
         commit = store.commit(teacher, shard)
@@ -92,34 +267,81 @@ def _of_shard(
         yield "commit", str(error)
         return
     if commit is None:
+        # Set aside by another process a moment ago, or a link that leads nowhere.
         return
+    yield from shard_problems(store, corpus, commit, hashes)
+    checked.shards += 1
+    checked.rows += commit.num_rows
+    path = store.shard_path(teacher, shard)
+    checked.bytes += path.stat().st_size if path.is_file() else 0
+
+
+def shard_problems(
+    store: TeacherStore, corpus: "Corpus", commit: Commit, hashes: RowHashes
+) -> Iterator[tuple[Kind, str]]:
+    """Check a shard against its record and the corpus.
+
+    Args:
+        store: The store.
+        corpus: Its corpus.
+        commit: The shard's record.
+        hashes: Gets the rows of a sound file.
+
+    Yields:
+        What is wrong.
+    """
+    teacher, shard = commit.teacher, commit.shard
     if commit.text_digest != corpus.text_digest(shard):
         yield (
             "texts",
             f"the commit of shard {shard} of {teacher} is of texts with digest "
-            f"{commit.text_digest[:12]}, expected the corpus's {corpus.text_digest(shard)[:12]}",
+            f"{commit.text_digest[:12]}, expected the corpus's {corpus.text_digest(shard)[:12]}; "
+            "`pipe store repair` sets the shard aside, and `pipe teach` encodes it again.",
         )
     rows = store.layout.range_of(shard)
+    unsound: list[int] = []
     try:
-        store.check_shard(teacher, shard)
-        stored = store.check_file(store.shard_path(teacher, shard), commit)
+        entry = store.entry(teacher)
+        for first, block in store.check_blocks(teacher, commit):
+            unsound += (rows[first] + unsound_rows(entry, block)).tolist()
+            hashes.add(rows[first], block)
     except PipeError as error:
+        hashes.drop(rows)
         yield "file", str(error)
         return
-    wrong = _unsound(store.storage(teacher), stored)
-    if wrong.size:
+    if unsound:
         yield (
             "values",
-            f"{wrong.size} vectors of shard {shard} of {teacher} are not finite unit vectors, the "
-            f"first that of row {rows[int(wrong[0])]}",
+            f"{len(unsound)} vectors of shard {shard} of {teacher} are not finite unit vectors, "
+            f"the first that of row {unsound[0]}; `pipe store repair` sets the shard aside, and "
+            "`pipe teach` encodes it again.",
         )
 
 
-def _unsound(storage: Storage, stored: Stored) -> npt.NDArray[np.int64]:
-    """Places of the rows (n, columns) that are not finite unit vectors, shape (m,)."""
-    return np.concatenate(
-        [
-            first + storage.unsound(stored[first : first + _ROWS_AT_A_TIME])
-            for first in range(0, len(stored), _ROWS_AT_A_TIME)
-        ]
+def _duplicates(
+    store: TeacherStore, corpus: "Corpus", teacher: str, hashes: RowHashes, skip: frozenset[int]
+) -> Iterator[Problem]:
+    try:
+        found = find_duplicates(store, corpus, teacher, hashes, skip)
+    except PipeError as error:
+        yield Problem(teacher, None, "duplicates", str(error))
+        return
+    if found is None:
+        return
+    few = found.rows <= max(FEW_DUPLICATES, FEW_DUPLICATES_SHARE * found.of)
+    one, other = (repr(text[:60]) for text in found.texts)
+    yield Problem(
+        teacher,
+        None,
+        "duplicates",
+        f"{found.rows} of {found.of} vectors of {teacher} ({found.rows / found.of:.2%}) are those "
+        f"of another row though the texts differ, for example rows {found.example[0]} ({one}) and "
+        f"{found.example[1]} ({other}); "
+        + (
+            "so few may be texts that the teacher cannot tell apart."
+            if few
+            else "look at the encoder, then set the teacher's vectors and commits aside and encode "
+            "them again."
+        ),
+        "warning" if few else "error",
     )

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
+from data_prep.files import refuse_link, refuse_links
 from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit, TeacherEntry
@@ -36,6 +37,9 @@ _ABANDONED_AFTER = 3600.0
 """Seconds after which scratch is a killed writer's; placing a shard takes seconds."""
 
 _MOST_ATTEMPTS = 5
+
+_ROWS_AT_A_TIME = 1024
+"""Rows of a block of ``sound_blocks``, a multiple of a chunk's."""
 
 
 def digest_of_rows(stored: Stored) -> str:
@@ -92,6 +96,7 @@ class ShardWriter:
             PipeError: The vectors are unsound, or a rival commits quite different ones.
         """
         shape = self._reader.shape(entry, shard)
+        refuse_links(self._place(entry, shard), self._vectors.parent)
         stored = check_rows(storage, given, self._commits.layout.range_of(shard), entry)
         with self._own_scratch(entry, shard) as scratch:
             for attempt in range(_MOST_ATTEMPTS):
@@ -135,7 +140,8 @@ class ShardWriter:
         Raises:
             PipeError: The store cannot be written to.
         """
-        target = shard_path(self._vectors / entry.config.name, commit.shard)
+        target = self._place(entry, commit.shard)
+        refuse_links(target, self._vectors.parent)
         with self._own_scratch(entry, commit.shard) as scratch:
             for _ in range(_MOST_ATTEMPTS):
                 if self._commits.read(entry, commit.shard) is not None:
@@ -171,7 +177,7 @@ class ShardWriter:
         scratch: Path,
     ) -> tuple[str, int] | None:
         """Make sure that a file with these rows stands; what its commit says of it, or None."""
-        target = shard_path(self._vectors / entry.config.name, shard)
+        target = self._place(entry, shard)
         mine = place_if_absent(source, target)
         in_place = self._in_place(entry, shard, shape)
         if in_place is not None:
@@ -188,6 +194,9 @@ class ShardWriter:
             self._set_aside(target, scratch)
         return None
 
+    def _place(self, entry: TeacherEntry, shard: int) -> Path:
+        return shard_path(self._vectors / entry.config.name, shard)
+
     @staticmethod
     def _set_aside(target: Path, scratch: Path) -> None:
         with suppress(FileNotFoundError):  # a rival was faster
@@ -197,7 +206,7 @@ class ShardWriter:
         self, entry: TeacherEntry, shard: int, shape: ShardShape
     ) -> tuple[Stored, int] | None:
         """The rows (n, columns) and the checksum of a shard's file, if it is whole."""
-        path = shard_path(self._vectors / entry.config.name, shard)
+        path = self._place(entry, shard)
         try:
             mapped = map_shard(path, shape)
             return mapped.take(slice(0, shape.rows)), mapped.chunks_crc32c()
@@ -207,6 +216,7 @@ class ShardWriter:
     @contextmanager
     def _own_scratch(self, entry: TeacherEntry, shard: int) -> Iterator[Path]:
         path = self._scratch / "none"
+        refuse_link(self._scratch)
         try:
             self._scratch.mkdir(exist_ok=True)
             prefix = f"{entry.config.name}-{shard:05d}-"
@@ -221,7 +231,12 @@ class ShardWriter:
             shutil.rmtree(path, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove the scratch of writers that were killed more than an hour ago."""
+        """Remove the scratch of writers that were killed more than an hour ago.
+
+        Raises:
+            PipeError: The scratch is a symbolic link.
+        """
+        refuse_link(self._scratch)
         if not self._scratch.is_dir():
             return
         for path in self._scratch.iterdir():
@@ -243,17 +258,40 @@ def check_file(path: Path, shape: ShardShape, commit: Commit) -> Stored:
     Raises:
         PipeError: The file is not whole, or not what was committed.
     """
+    for _ in sound_blocks(path, shape, commit):
+        pass
+    return map_shard(path, shape).take(slice(0, shape.rows))
+
+
+def sound_blocks(path: Path, shape: ShardShape, commit: Commit) -> Iterator[tuple[int, Stored]]:
+    """Read a shard's file block by block and check all of it against its commit.
+
+    Args:
+        path: The file.
+        shape: What it should hold.
+        commit: Its record.
+
+    Yields:
+        The place of a block's first row, and its rows as stored, (n, columns).
+
+    Raises:
+        PipeError: The file is not whole, or, after the last block, not what was committed.
+    """
     mapped = map_shard(path, shape)
     require_committed(mapped, commit)
-    stored = mapped.take(slice(0, shape.rows))
-    found = digest_of_rows(stored)
+    state = hashlib.sha256()
+    for first in range(0, shape.rows, _ROWS_AT_A_TIME):
+        block = mapped.take(slice(first, min(first + _ROWS_AT_A_TIME, shape.rows)))
+        state.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        yield first, block
+        mapped.release()
+    found = state.hexdigest()
     if found != commit.vectors_digest:
         raise PipeError(
             f"the vectors of shard {commit.shard} of {commit.teacher} in {path} have digest "
             f"{found[:12]}, expected {commit.vectors_digest[:12]} as committed; "
             "`pipe store repair` sets the shard aside, and `pipe teach` encodes it again."
         )
-    return stored
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

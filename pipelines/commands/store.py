@@ -1,6 +1,9 @@
 """``pipe store``."""
 
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
@@ -8,7 +11,7 @@ from pipelines.commands.options import json_option, run_options
 from pipelines.commands.store_moving import merge_command, pull_command, push_command
 from pipelines.report import result
 from pipelines.run import Run
-from pipelines.stores import check, info
+from pipelines.stores import Asked, check, info, mend
 
 
 @click.group("store")
@@ -33,17 +36,64 @@ def info_command(run: Run, as_json: bool) -> None:
     result(*info(run), as_json)
 
 
+def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which part of a store is meant, as ``asked``."""
+
+    @click.option(
+        "--teacher",
+        "teachers",
+        multiple=True,
+        metavar="NAME",
+        help="Only this one. May be repeated.",
+    )
+    @click.option(
+        "--sample", metavar="N|SHARE", help="Only so many shards, or this share (0.01 or 1%)."
+    )
+    @click.option("--used", is_flag=True, help="Only what training and evaluation read.")
+    @click.option("--seed", type=int, help="Draws the sample. Default: another one each time.")
+    @wraps(command)
+    def asking(
+        *args: Any,
+        teachers: tuple[str, ...],
+        sample: str | None,
+        used: bool,
+        seed: int | None,
+        **others: Any,
+    ) -> Any:
+        return command(*args, asked=Asked(teachers, sample, used, seed), **others)
+
+    return asking
+
+
 @command.command("verify")
 @run_options
+@_asked_options
 @json_option
-def verify_command(run: Run, as_json: bool) -> None:
-    """Check every committed vector against its digest; exit 1 if one is bad.
+def verify_command(run: Run, asked: Asked, as_json: bool) -> None:
+    """Compare committed vectors and their texts with their digests; exit 1 on an error.
 
     \b
     Example:
       pipe store verify --run r
+      pipe store verify --run r --sample 1%
     """
-    text, problems = check(run)
-    result(text, problems, as_json)
-    if problems:
+    text, data, sound = check(run, asked)
+    result(text, data, as_json)
+    if not sound:
         sys.exit(1)
+
+
+@command.command("repair")
+@run_options
+@_asked_options
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@json_option
+def repair_command(run: Run, asked: Asked, dry_run: bool, as_json: bool) -> None:
+    """Set bad shards aside, so that `pipe teach` encodes them again; nothing is deleted.
+
+    \b
+    Example:
+      pipe store repair --run r --dry-run
+      pipe store repair --run r
+    """
+    result(*mend(run, asked, pretend=dry_run), as_json)

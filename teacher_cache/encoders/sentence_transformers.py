@@ -5,6 +5,7 @@ Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
+from data_prep.files import read_json
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.encoders.packed_linear import pack_linears
@@ -26,7 +28,7 @@ from teacher_cache.encoders.token_loop import (
     Work,
     pick_device,
 )
-from teacher_cache.encoders.towers import check_positions
+from teacher_cache.encoders.towers import check_filled, check_positions
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
 
@@ -166,6 +168,13 @@ class SentenceTransformersEncoder:
             convert_to_numpy=True,
             show_progress_bar=False,
         )
+        empty = ~vectors.any(axis=1)
+        if empty.any():
+            place = int(np.argmax(empty))
+            raise PipeError(
+                f"text {place} of {len(texts)} has no tokens for {self._teacher.name} "
+                f"({texts[place][:40]!r}), expected at least one; remove empty texts."
+            )
         return vectors.astype(np.float32, copy=False)
 
 
@@ -190,8 +199,13 @@ def load_model(teacher: TeacherConfig, device: str) -> SentenceTransformer:
             device=device,
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"dtype": getattr(torch, teacher.dtype)},
+            model_kwargs={"dtype": getattr(torch, teacher.dtype), "use_safetensors": True},
         ).eval()
+        tower = getattr(model[0], "auto_model", None)
+        if isinstance(tower, PreTrainedModel):
+            check_filled(tower, _tower_directory(directory))
+    except PipeError:
+        raise
     except Exception as error:  # raised by any of the libraries below
         raise PipeError(
             f"the model in {directory} cannot be loaded ({error}), expected a "
@@ -251,6 +265,12 @@ def prompt_lengths(
                 closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
                 lengths[role] = len(ids) - closed
     return np.array([lengths[role] for role in roles], np.int64)
+
+
+def _tower_directory(directory: Path) -> Path:
+    """Where the first module's files are."""
+    listed = directory / "modules.json"
+    return directory / read_json(listed)[0].get("path", "") if listed.is_file() else directory
 
 
 def split_off_head(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from data_prep.config import CorpusConfig, SourceConfig
 from data_prep.corpus import Corpus
+from data_prep.files import write_json
 from data_prep.fingerprint import digest
 from data_prep.prepare import prepare
 from teacher_cache.config import TeacherConfig
@@ -91,7 +92,7 @@ def rewrite(path: Path, **changes: object) -> None:
     """Change a record on disk and make its checksum fit, as a wrong program would."""
     values = {**json.loads(path.read_text()), **changes}
     del values["checksum"]
-    path.write_text(json.dumps({**values, "checksum": digest(values)}))
+    write_json(path, {**values, "checksum": digest(values)})
 
 
 def vector_files(store: Path) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import zarr
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from teacher_cache.arrays import metadata_digest
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.store import TeacherStore
@@ -200,9 +201,13 @@ def test_metadata_of_another_shape_is_refused(store: TeacherStore) -> None:
     path = store.directory / "vectors.zarr" / "wide" / "zarr.json"
     sound = path.read_text()
     path.write_text(json.dumps({**json.loads(sound), "shape": [10**15, 24]}))
+    with pytest.raises(PipeError, match="has changed since the array of wide was made"):
+        TeacherStore.open(store.directory)
+    rewrite(store.directory / "manifest.json", metadata={"wide": metadata_digest(path.parent)})
     with pytest.raises(PipeError, match=r"found shape \(1000000000000000, 24\)"):
         TeacherStore.open(store.directory)
     path.write_text(sound[:-20])
+    rewrite(store.directory / "manifest.json", metadata={"wide": metadata_digest(path.parent)})
     with pytest.raises(PipeError, match="cannot be opened"):
         TeacherStore.open(store.directory)
 
