@@ -63,10 +63,8 @@ class Tokens:
             PipeError: One has none.
         """
         if not (lengths := self.lengths).all():
-            place = places[np.argmin(lengths)]
-            raise PipeError(
-                f"text {place} of {count} has no tokens, expected at least one; remove empty texts."
-            )
+            text = f"text {places[np.argmin(lengths)]} of {count}"
+            raise PipeError(f"{text} has no tokens, expected at least one; remove empty texts.")
 
 
 @dataclass(slots=True)
