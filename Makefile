@@ -23,7 +23,7 @@ test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
 
 test-vllm: $(VENV_VLLM)/.installed  ## Run the tests of the vLLM engine in an environment of its own.
-	HF_HUB_OFFLINE=1 $(VENV_VLLM)/bin/python -m pytest tests/vllm
+	HF_HUB_OFFLINE=1 $(VENV_VLLM)/bin/python -m pytest --confcutdir tests/vllm tests/vllm
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

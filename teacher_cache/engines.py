@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from data_prep.errors import PipeError, UsageError
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import KINDS, Encoder, load_encoder
+from teacher_cache.encoders import Encoder, load_encoder
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -24,18 +24,18 @@ class Engine:
     """A way to run teachers.
 
     Attributes:
-        adapters: By kind of teacher, as ``module:Class``.
+        adapters: By kind of teacher, as ``module:Class``; None for ``encoders.KINDS``.
         package: What must be installed besides the project; None for nothing.
         compared: Whether it is compared with ``transformers`` before it encodes a corpus.
     """
 
-    adapters: Mapping[str, str]
+    adapters: Mapping[str, str] | None = None
     package: str | None = None
     compared: bool = False
 
 
 ENGINES: Mapping[str, Engine] = {
-    "transformers": Engine(KINDS),
+    "transformers": Engine(),
     "vllm": Engine(
         {
             "sentence-transformers": (
@@ -68,7 +68,7 @@ def check_engine(name: str, teacher: TeacherConfig) -> None:
         raise UsageError(
             f"found the engine {name!r}, expected one of {', '.join(ENGINES)}; mend `--engine`."
         )
-    if name != "transformers" and teacher.kind not in engine.adapters:
+    if engine.adapters is not None and teacher.kind not in engine.adapters:
         raise UsageError(
             f"found teacher {teacher.name} of kind {teacher.kind} for the engine {name}, expected "
             f"one of the kinds that it runs ({', '.join(engine.adapters)}); name the other "

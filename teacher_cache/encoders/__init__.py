@@ -129,14 +129,14 @@ KINDS: Mapping[str, str] = {
 
 
 def load_encoder(
-    teacher: TeacherConfig, device: str = "auto", adapters: Mapping[str, str] = KINDS
+    teacher: TeacherConfig, device: str = "auto", adapters: Mapping[str, str] | None = None
 ) -> Encoder:
     """Load a teacher.
 
     Args:
         teacher: Its settings.
         device: ``auto``, or a name that torch knows, such as ``cpu`` or ``cuda:1``.
-        adapters: By kind, as ``module:Class``; those of an engine (``teacher_cache.engines``).
+        adapters: An engine's, as in ``teacher_cache.engines``; ``KINDS`` by default.
 
     Returns:
         The loaded teacher.
@@ -145,6 +145,7 @@ def load_encoder(
         PipeError: There is no adapter of its kind, the model is not there or is another one, or its
             vectors have another dimension.
     """
+    adapters = KINDS if adapters is None else adapters
     place = adapters.get(teacher.kind)
     if place is None:
         raise PipeError(

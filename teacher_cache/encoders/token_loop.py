@@ -60,13 +60,11 @@ class Tokens:
             count: How many there are in all.
 
         Raises:
-            PipeError: One has none, and so no direction.
+            PipeError: One has none.
         """
         if not (lengths := self.lengths).all():
-            text = int(places[np.argmin(lengths)])
-            raise PipeError(
-                f"text {text} of {count} has no tokens, expected at least one; remove empty texts."
-            )
+            text = f"text {places[np.argmin(lengths)]} of {count}"
+            raise PipeError(f"{text} has no tokens, expected at least one; remove empty texts.")
 
 
 @dataclass(slots=True)
