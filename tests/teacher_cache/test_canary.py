@@ -130,11 +130,12 @@ def test_other_vectors_than_earlier_workers_got_stop_the_resume(
 def test_a_damaged_record_is_a_sentence_and_an_old_one_is_replaced(tmp_path: Path) -> None:
     check_canary(tmp_path, dummy(), DummyEncoder(dummy()))
     path = tmp_path / "canary" / "dummy.json"
-    record = json.loads(path.read_text())
+    sound = path.read_bytes()
+    record = json.loads(sound)
     path.write_text(json.dumps({**record, "vectors": record["vectors"][:-8]}))
     with pytest.raises(PipeError, match="expected a whole CanaryRecord"):
         check_canary(tmp_path, dummy(), DummyEncoder(dummy()))
-    path.write_text(json.dumps(record))
+    path.write_bytes(sound)
     changed = dummy(model="another seed")
     check_canary(tmp_path, changed, DummyEncoder(changed))
     assert json.loads(path.read_text())["teacher_fingerprint"] != record["teacher_fingerprint"]
