@@ -9,11 +9,12 @@ from data_prep.errors import PipeError, UsageError
 from pipelines.report import duration, say, size
 from pipelines.run import Run
 from student.used_rows import run_shards
+from teacher_cache.findings import Checked, Findings, Scope
 from teacher_cache.layout import ShardLayout
 from teacher_cache.repair import repair
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem
-from teacher_cache.verify import Checked, Findings, Scope, examine
+from teacher_cache.verify import examine
 
 
 def info(run: Run) -> tuple[str, list[dict[str, Any]]]:

@@ -12,11 +12,12 @@ from data_prep.errors import PipeError
 from teacher_cache.aside import Aside
 from teacher_cache.config import TeacherConfig
 from teacher_cache.duplicates import RowHashes
+from teacher_cache.findings import Scope
 from teacher_cache.lost_manifest import rebuild_manifest
 from teacher_cache.roster import exclusive
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem, store_problems, structure_problems
-from teacher_cache.verify import Scope, examine, shard_problems
+from teacher_cache.verify import examine, shard_problems
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus

@@ -11,13 +11,14 @@ import pytest
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from teacher_cache.findings import Scope
 from teacher_cache.repair import repair
 from teacher_cache.roster import read_manifest
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem
-from teacher_cache.verify import Scope, quick_check, verify
+from teacher_cache.verify import quick_check, verify
 from tests.teacher_cache.small import ROWS_PER_SHARD, change_text, rewrite
 from tests.teacher_cache.three_kinds import (
     ROWS,

@@ -21,10 +21,11 @@ from data_prep.files import json_bytes
 from data_prep.fingerprint import digest
 from teacher_cache.arrays import metadata_digest
 from teacher_cache.canary_record import CanaryRecord
+from teacher_cache.findings import Scope
 from teacher_cache.manifest import read_record
 from teacher_cache.repair import repair
 from teacher_cache.store import TeacherStore
-from teacher_cache.verify import Scope, verify
+from teacher_cache.verify import verify
 from tests.teacher_cache.small import rewrite
 from tests.teacher_cache.three_kinds import (
     ROWS,
