@@ -2,7 +2,7 @@
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,18 @@ class MappedShard:
             if crc32c(content) != self.checksums[chunk]:
                 raise damaged(self.path, f"chunk {chunk} with other bytes", "the bytes as written")
             self.checked[chunk] = True
+
+    def chunks(self) -> Iterator[npt.NDArray[Any]]:
+        """Read all rows without copying them.
+
+        Yields:
+            The rows of each chunk, (64, columns), the last one's fewer; read-only views.
+
+        Raises:
+            PipeError: A chunk has changed since it was written.
+        """
+        for first in range(0, self.shape.rows, ROWS_PER_CHUNK):
+            yield self.take(slice(first, min(first + ROWS_PER_CHUNK, self.shape.rows)))
 
     def check(self) -> None:
         """Check every chunk that has not been checked yet.

@@ -235,44 +235,6 @@ def unsound_rows(entry: TeacherEntry, stored: Stored) -> npt.NDArray[np.int64]:
     return STORAGES[entry.config.storage](entry, None).unsound(stored)
 
 
-def check_rows(
-    storage: Storage, given: npt.NDArray[np.floating], rows: range, entry: TeacherEntry
-) -> Stored:
-    """Check what an encoder gave for a shard and bring it to the form that is stored.
-
-    Args:
-        storage: The teacher's storage.
-        given: (n, storage.inputs), float32 or float16: unit vectors up to ``NORM_TOLERANCE``, or
-            pooled states.
-        rows: The n rows that they belong to.
-        entry: The teacher.
-
-    Returns:
-        (n, storage.columns) of the storage's type.
-
-    Raises:
-        PipeError: Wrong shape or type, or a row is not a finite unit vector.
-    """
-    name, expected = entry.config.name, (len(rows), storage.inputs)
-    if given.shape != expected or given.dtype not in (np.float32, np.float16):
-        raise PipeError(
-            f"found vectors of shape {given.shape} and type {given.dtype} from {name}, expected"
-            f" {expected} and float32 or float16; check the teacher's `dim` and its encoder."
-        )
-    stored = storage.pack(given)
-    wrong = storage.unsound(stored)
-    if wrong.size:
-        first = int(wrong[0])
-        row = given[first].astype(np.float32)
-        found = f"norm {np.linalg.norm(row):.4g}" if np.isfinite(row).all() else "NaN or infinity"
-        raise PipeError(
-            f"found {found} in the vector of row {rows[first]} from {name} ({wrong.size} such rows "
-            f"in rows {rows.start} to {rows.stop - 1}), expected unit vectors; look at the row's "
-            "text in the corpus and at the teacher's dtype. Nothing of this shard was written."
-        )
-    return stored
-
-
 def widen(halves: npt.NDArray[np.float16], scale: float, out: npt.NDArray[np.float32]) -> None:
     """Convert finite float16 to float32 and multiply: ``out = scale * halves``, exactly rounded.
 

@@ -25,11 +25,12 @@ from data_prep.files import refuse_link, refuse_links
 from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit, TeacherEntry
-from teacher_cache.mapped_shard import map_shard
+from teacher_cache.mapped_shard import MappedShard, map_shard
+from teacher_cache.packing import check_rows
 from teacher_cache.placing import place_if_absent
 from teacher_cache.reader import ShardReader
 from teacher_cache.shard_file import ShardShape, require_committed, write_shard
-from teacher_cache.storage import Storage, Stored, check_rows
+from teacher_cache.storage import Storage, Stored
 
 SAME_VECTOR_COSINE = 0.999
 """Two machines' vectors of one text are at least this close; other texts' are nowhere near."""
@@ -53,6 +54,13 @@ def digest_of_rows(stored: Stored) -> str:
         SHA-256 of the numbers, row by row, in hexadecimal.
     """
     return hashlib.sha256(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data).hexdigest()
+
+
+def _digest_of_file(mapped: MappedShard) -> str:
+    state = hashlib.sha256()
+    for rows in mapped.chunks():
+        state.update(rows.reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
 
 
 class ShardWriter:
@@ -117,8 +125,8 @@ class ShardWriter:
                 if standing is not None and standing.vectors_digest == digest:
                     return standing
                 # One of the two files was moved aside before its commit; go by what stands there.
-                in_place = self._in_place(entry, shard, shape)
-                if in_place is not None and digest_of_rows(in_place[0]) == digest:
+                found = self._in_place(entry, shard, shape)
+                if found is not None and _digest_of_file(found) == digest:
                     self._commits.replace(commit)
                     return commit
         raise PipeError(
@@ -180,16 +188,16 @@ class ShardWriter:
         """Make sure that a file with these rows stands; what its commit says of it, or None."""
         target = self._place(entry, shard)
         mine = place_if_absent(source, target)
-        in_place = self._in_place(entry, shard, shape)
-        if in_place is not None:
-            found, checksums = in_place
-            digest = digest_of_rows(found)
+        found = self._in_place(entry, shard, shape)
+        if found is not None:
+            digest = _digest_of_file(found)
             if mine or digest == digest_of_rows(stored):
-                return digest, checksums
+                return digest, [*found.checksums]
             # A rival on another machine commits within seconds; what is older is a dead one's.
             recent = time.time() - target.stat().st_mtime < _ABANDONED_AFTER
-            if recent and _same_vectors(storage, entry, found, stored):
-                return digest, checksums
+            theirs = found.take(slice(0, shape.rows))
+            if recent and _same_vectors(storage, entry, theirs, stored):
+                return digest, [*found.checksums]
         # Nobody's: not committed, and not what the settings that the array is tied to give.
         if self._commits.read(entry, shard) is None and target.exists():
             self._set_aside(target, scratch)
@@ -203,16 +211,14 @@ class ShardWriter:
         with suppress(FileNotFoundError):  # a rival was faster
             target.replace(Path(tempfile.mkdtemp(dir=scratch)) / "shard")
 
-    def _in_place(
-        self, entry: TeacherEntry, shard: int, shape: ShardShape
-    ) -> tuple[Stored, list[int]] | None:
-        """The rows (n, columns) and the checksums of a shard's file, if it is whole."""
-        path = self._place(entry, shard)
+    def _in_place(self, entry: TeacherEntry, shard: int, shape: ShardShape) -> MappedShard | None:
+        """A shard's file, if it is whole."""
         try:
-            mapped = map_shard(path, shape)
-            return mapped.take(slice(0, shape.rows)), [*mapped.checksums]
+            mapped = map_shard(self._place(entry, shard), shape)
+            mapped.check()
         except PipeError:
             return None
+        return mapped
 
     @contextmanager
     def _own_scratch(self, entry: TeacherEntry, shard: int) -> Iterator[Path]:

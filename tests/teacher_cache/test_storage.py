@@ -7,7 +7,8 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import TeacherEntry
-from teacher_cache.storage import FactoredStorage, Float16Storage, Int8Storage, check_rows
+from teacher_cache.packing import check_rows
+from teacher_cache.storage import FactoredStorage, Float16Storage, Int8Storage
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 from tests.teacher_cache.small import dummy
