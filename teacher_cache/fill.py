@@ -129,6 +129,8 @@ def fill_share(
     finally:
         # Actors that were killed could not remove their marks.
         sweep(store.directory, teacher.name, session)
+    if shards:
+        store.entry(teacher.name)  # an actor may have entered it, which this object has yet to read
     return FillSummary(
         teacher=teacher.name,
         shards_written=shards_written,
@@ -164,6 +166,8 @@ def _plan(
     who = f"{teacher.name} ({teacher.license})"
     if worker.of > 1:
         who += f", worker {worker}"
+    if not share:
+        return f"{who}: there are fewer shards than workers, and none is left for this one"
     if not left:
         return f"{who}: every shard is committed"
     to_write = "" if width is None else f", {size(rows * width)} to write"

@@ -69,6 +69,19 @@ def test_a_share_is_all_that_a_worker_takes(tmp_path, alone):
     assert "dummy (unknown), worker 2/4: every shard is committed" in lines
 
 
+def test_more_workers_than_shards(tmp_path, alone):
+    corpus, _ = alone
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    lines = []
+    load = lambda: pytest.fail("was loaded")  # noqa: E731
+    done = fill_share(store, corpus, dummy(), load, lines.append, Worker(SHARDS + 1, SHARDS + 1))
+    assert (done.shards_written, done.shards_standing) == (0, 0)
+    assert lines == [
+        "dummy (unknown), worker 14/14: there are fewer shards than workers, and none is left for "
+        "this one"
+    ]
+
+
 def test_a_teacher_without_missing_shards_is_not_loaded(alone):
     corpus, store = alone
     fill_share(store, corpus, dummy(), lambda: pytest.fail("was loaded"), lambda line: None)
