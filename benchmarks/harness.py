@@ -28,16 +28,20 @@ def option_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """Read the options that every benchmark has.
+def options(description: str | None, **flags: str) -> argparse.Namespace:
+    """Read a benchmark's options.
 
     Args:
         description: What the benchmark asks.
+        flags: Help for flags of its own, by name.
 
     Returns:
-        ``quick`` and ``json``.
+        ``quick``, ``json``, and its own.
     """
-    return option_parser(description).parse_args()
+    parser = option_parser(description)
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    return parser.parse_args()
 
 
 def alternate(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

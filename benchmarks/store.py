@@ -128,9 +128,6 @@ def measure(
             candidate = Candidate(lambda: peer.open(home), home)  # noqa: B023
             compared = compare(name, candidate, store, batches, texts.rows, scale)
             figures |= {key: value for key, value in compared.items() if f"_{name}" in key}
-            for key, worse in (("warm_cached_share", min), ("cold_left_share", max)):
-                if key in compared:
-                    figures[key] = worse(figures[key], compared[key])
         except Exception as error:  # a peer that fails must not take the others' figures along
             skipped[name] = f"failed: {error!r}"
         finally:

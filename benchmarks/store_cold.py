@@ -26,16 +26,32 @@ def warm(root: Path) -> None:
 
 
 def drop(root: Path) -> None:
-    """Take every file out of the page cache; pages that a process has mapped and touched stay.
+    """Take every file out of the page cache, also where this process has it mapped.
 
     Args:
         root: A file, or a directory of files.
     """
-    for path in _files(root):
+    files = _files(root)
+    _let_go(files)  # the kernel keeps pages that a process has mapped and touched
+    for path in files:
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)  # pages that are not on the disk yet would stay
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
+
+
+def _let_go(files: list[Path]) -> None:
+    """Take the pages of mapped files out of this process; touched again, they are read again."""
+    names = {str(path.resolve()) for path in files}
+    libc = ctypes.CDLL(None, use_errno=True)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, access, _, _, _, *name = line.split(maxsplit=5)
+        if access.endswith("s") and name and name[0] in names:
+            begin, end = (int(address, 16) for address in place.split("-"))
+            if libc.madvise(
+                ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED
+            ):
+                raise OSError(ctypes.get_errno(), f"madvise of {name[0]}")
 
 
 def cached_share(root: Path) -> float:

@@ -22,6 +22,9 @@ BATCH = 128
 WHEN = ("first_", "", "cold_")
 """What stands before an order: read for the first time, again, or from cold files."""
 
+_MOST_LEFT = 0.05
+"""Share of a file in the page cache beyond which it is not cold."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -118,13 +121,28 @@ def _next_of(read: Callable[[Rows], object], drawn: Sequence[Rows]) -> Callable[
     return lambda: read(next(batches))
 
 
+@dataclass(frozen=True)
+class Cold:
+    """What reading from cold files took.
+
+    Attributes:
+        batch_ms: Median milliseconds a batch, by candidate.
+        open_ms: Median milliseconds to open and read a row from every shard's range.
+        left: The largest share of anybody's files that dropping left in the page cache.
+    """
+
+    batch_ms: dict[str, float]
+    open_ms: dict[str, float]
+    left: float
+
+
 def time_cold(
     pair: Mapping[str, Candidate], drawn: Sequence[Rows], rows: int, scale: Scale
-) -> tuple[dict[str, float], float]:
+) -> Cold:
     """Time reading batches that are not in the page cache.
 
-    Readers are opened before every set, so that no old mapping holds pages, and read a row from
-    every shard's range before the pages are dropped, so that opening files is not what is timed.
+    Readers are opened before every set and read a row from every shard's range, and then the pages
+    are dropped again, so that opening files is timed by itself.
 
     Args:
         pair: Two candidates.
@@ -133,10 +151,10 @@ def time_cold(
         scale: Rounds and batches.
 
     Returns:
-        Median milliseconds a batch by candidate, and the largest share of a file that dropping
-        left in the cache.
+        The times.
     """
-    taken: dict[str, list[float]] = {name: [] for name in pair}
+    reading: dict[str, list[float]] = {name: [] for name in pair}
+    opening: dict[str, list[float]] = {name: [] for name in pair}
     left = 0.0
     deadline = time.monotonic() + scale.cold_seconds
     for part in range(scale.cold_rounds):
@@ -145,18 +163,24 @@ def time_cold(
         first = part * scale.cold_batches
         batches = [drawn[n % len(drawn)] for n in range(first, first + scale.cold_batches)]
         for name, candidate in pair.items():
-            drop(candidate.files)  # first, since a mapped page keeps all of its folio
+            drop(candidate.files)
+            begin = time.perf_counter()
             read = candidate.open()
             read(np.arange(0, rows, scale.rows_per_shard))
+            opening[name].append((time.perf_counter() - begin) * 1e3)
             drop(candidate.files)
             left = max(left, cached_share(candidate.files))
             begin = time.perf_counter()
             for batch in batches:
                 read(batch)
-            taken[name].append((time.perf_counter() - begin) / len(batches))
+            reading[name].append((time.perf_counter() - begin) / len(batches) * 1e3)
             del read
             gc.collect()
-    return {name: median(seconds) * 1e3 for name, seconds in taken.items()}, left
+    return Cold(
+        {name: median(taken) for name, taken in reading.items()},
+        {name: median(taken) for name, taken in opening.items()},
+        left,
+    )
 
 
 def compare(
@@ -197,10 +221,13 @@ def compare(
         readers.clear()
         gc.collect()
     if CAN_DROP:
-        figures["warm_cached_share"] = min(cached_share(store.files), cached_share(other.files))
+        shares = [cached_share(candidate.files) for candidate in (store, other)]
+        figures[f"warm_cached_{name}"] = min(shares)
         pair = {"store": store, name: other}
-        for order, drawn in batches.items():
-            times, left = time_cold(pair, drawn, rows, scale)
-            note("cold_", order, times)
-            figures["cold_left_share"] = max(figures.get("cold_left_share", 0.0), left)
+        cold = {order: time_cold(pair, drawn, rows, scale) for order, drawn in batches.items()}
+        figures[f"cold_left_{name}"] = max(taken.left for taken in cold.values())
+        for order, taken in cold.items():
+            if taken.left <= _MOST_LEFT:  # what stayed in the cache is not a cold figure
+                note("cold_", order, taken.batch_ms)
+                note("cold_", "open", taken.open_ms)
     return figures

@@ -9,7 +9,8 @@ from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import Encoder, load_encoder
+from teacher_cache.encoders import Encoder
+from teacher_cache.engines import check_engine, load_for_corpus
 from teacher_cache.fill import fill_share
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import require_whole
@@ -21,6 +22,7 @@ def teach(
     teachers: Sequence[TeacherConfig],
     worker: Worker = ALONE,
     executor: Executor | None = None,
+    engine: str = "transformers",
 ) -> None:
     """Encode every missing shard of some teachers; what is committed is not encoded again.
 
@@ -29,19 +31,23 @@ def teach(
         teachers: Which teachers.
         worker: Which of several this is, each with its share of the shards.
         executor: Who encodes; this process by default.
+        engine: What runs the teachers, a row of ``teacher_cache.engines.ENGINES``.
 
     Raises:
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
-            cannot be loaded, or its vectors are unsound.
+            cannot be loaded or run on the engine, or its vectors are unsound.
     """
+    for teacher in teachers:
+        check_engine(engine, teacher)
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
         require_whole(store, teacher.name)
-        fill_share(store, corpus, teacher, partial(_load, teacher), say, worker, executor)
+        load = partial(_load, teacher, engine, corpus)
+        fill_share(store, corpus, teacher, load, say, worker, executor)
 
 
-def _load(teacher: TeacherConfig) -> Encoder:
+def _load(teacher: TeacherConfig, engine: str, corpus: Corpus) -> Encoder:
     quiet_libraries()
     say(f"{teacher.name}: loading the model and checking it")
-    return load_encoder(teacher)
+    return load_for_corpus(engine, teacher, corpus, say)

@@ -18,10 +18,10 @@ from data_prep.errors import PipeError
 from data_prep.files import sync
 from teacher_cache.file_lock import locked
 from teacher_cache.manifest import Commit, TeacherEntry
+from teacher_cache.mapped_shard import map_shard
 from teacher_cache.place import shard_file
-from teacher_cache.reader import require_committed
 from teacher_cache.remote_files import RemoteFiles
-from teacher_cache.shard_file import ShardShape, map_shard
+from teacher_cache.shard_file import ShardShape, require_committed
 from teacher_cache.shard_source import MOST_MAPPED
 from teacher_cache.store import TeacherStore
 from teacher_cache.views import fetch_checked
@@ -148,7 +148,8 @@ class CachedShards:
         if not path.exists():
             return False
         try:
-            require_committed(map_shard(path, shape), commit)
+            map_shard(path, shape, commit.chunks_crc32c)
+            require_committed(path, shape, commit.chunks_crc32c)
         except PipeError:
             path.unlink(missing_ok=True)
             return False

@@ -5,6 +5,7 @@ them away is that vectors change with their company, or are not what others got.
 """
 
 import itertools
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -163,12 +164,13 @@ def check_golden(teacher: TeacherConfig, encoder: Encoder) -> None:
         if teacher.attention is None or (attention, eos) == (teacher.attention, teacher.eos):
             continue
         other = teacher.model_copy(update={"attention": attention, "eos": eos})
-        if _agree(_scores(golden, encoder.under(golden.settings(other))), golden, teacher):
-            remedy = (
-                f'they agree with attention = "{attention}" and eos = "{eos}": put these into the '
-                "teacher's settings"
-            )
-            break
+        with suppress(PipeError):  # an engine may not be able to turn its attention round
+            if _agree(_scores(golden, encoder.under(golden.settings(other))), golden, teacher):
+                remedy = (
+                    f'they agree with attention = "{attention}" and eos = "{eos}": put these into '
+                    "the teacher's settings"
+                )
+                break
     else:
         if teacher.attention is not None:
             remedy = f"no other attention or eos rule does, so {remedy}"

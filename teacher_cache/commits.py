@@ -9,6 +9,7 @@ from data_prep.files import refuse_links
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit, TeacherEntry, WrittenBy, read_record, write_record
 from teacher_cache.placing import place_if_absent
+from teacher_cache.shard_file import ROWS_PER_CHUNK
 
 _FILE_NAME = re.compile(r"([0-9]{5,})\.json")
 
@@ -99,6 +100,7 @@ class CommitLog:
             ("shard", commit.shard, shard),
             ("first row", commit.first_row, rows.start),
             ("number of rows", commit.num_rows, len(rows)),
+            ("number of checksums", len(commit.chunks_crc32c), -(-len(rows) // ROWS_PER_CHUNK)),
         ):
             if found != expected:
                 raise PipeError(
@@ -114,7 +116,7 @@ class CommitLog:
         shard: int,
         text_digest: str,
         vectors_digest: str,
-        chunks_crc32c: int,
+        chunks_crc32c: list[int],
         seconds: float | None,
     ) -> Commit:
         """Make the record of a shard that this process has written.
@@ -124,7 +126,7 @@ class CommitLog:
             shard: The shard's number.
             text_digest: Of its texts.
             vectors_digest: Of its stored rows.
-            chunks_crc32c: Of its chunks' checksums.
+            chunks_crc32c: Of each of its chunks.
             seconds: How long encoding took, if that is known.
 
         Returns:

@@ -40,6 +40,11 @@ class LinearHead:
         """S."""
         return int(self.weight.shape[1])
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the layer is made of."""
+        return self.weight.size + (0 if self.bias is None else self.bias.size)
+
     def apply(self, states: npt.NDArray[np.floating]) -> _Floats:
         """Give the vectors that belong to pooled states.
 

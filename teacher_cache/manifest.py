@@ -7,7 +7,7 @@ import json
 import socket
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -27,6 +27,7 @@ MOST_COLUMNS: Final = 2**20
 MOST_RECORD_BYTES: Final = 2**26
 """Bounds far beyond any real store, so that a record cannot ask for more memory than there is."""
 
+_Crc32c = Annotated[int, Field(ge=0, lt=2**32)]
 _Digest = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -152,8 +153,8 @@ class Commit(Record):
         num_rows: Its rows.
         text_digest: Of the texts that were encoded, as in the corpus manifest.
         vectors_digest: SHA-256 of the rows as they are stored, little-endian, row by row.
-        chunks_crc32c: The crc32c of the crc32c's of the shard's chunks, little-endian, in order. It
-            ties the record to the file, whose chunks are then checked as they are read.
+        chunks_crc32c: The crc32c of each of the shard's chunks, in order. They tie the record to
+            the file, whose chunks are checked against them when they are first read.
         seconds: How long encoding took, if that is known.
         written_by: Who wrote it.
         created: When, ISO 8601, UTC.
@@ -167,7 +168,7 @@ class Commit(Record):
     num_rows: int = Field(gt=0)
     text_digest: str = _Digest
     vectors_digest: str = _Digest
-    chunks_crc32c: int = Field(ge=0, lt=2**32)
+    chunks_crc32c: list[_Crc32c] = Field(min_length=1)
     seconds: float | None = Field(default=None, ge=0)
     written_by: WrittenBy
     created: str

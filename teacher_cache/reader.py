@@ -1,12 +1,12 @@
 """Reading vectors from mapped shards: no work per row, and one pass from stored row to target.
 
-What is read is checked all the way: the commit record by its own checksum, the file's index and its
-chunks' checksums against the record when it is mapped, and each chunk when it is first touched.
+What is read is checked all the way: the commit record by its own checksum, the file's size and
+index when it is mapped, and each chunk against the record when it is first touched.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from data_prep.errors import PipeError
 from teacher_cache.commits import CommitLog
 from teacher_cache.layout import ShardLayout
-from teacher_cache.manifest import Commit, TeacherEntry
-from teacher_cache.shard_file import FileIdentity, MappedShard, ShardShape, map_shard
+from teacher_cache.manifest import TeacherEntry
+from teacher_cache.mapped_shard import MappedShard, map_shard, mapped_bytes
+from teacher_cache.shard_file import FileIdentity, ShardShape, require_committed
 from teacher_cache.shard_source import ShardSource
 from teacher_cache.storage import Storage, Stored, columns_of
 
@@ -25,7 +26,20 @@ _ROWS_AT_A_TIME = 512
 """Rows gathered before they are converted."""
 
 _MOST_RESIDENT = 256 * 2**20
-"""Bytes of mapped files after which their pages leave this process, though not the page cache."""
+"""Bytes of mapped files, this program's own included, after which shards' pages leave this process;
+the page cache keeps them."""
+
+_LOOK_AFTER = 8 * 2**20
+"""Bytes read between two looks at how much is mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Which chunks of a file have been checked, against which checksums."""
+
+    identity: FileIdentity
+    checksums: Sequence[int]
+    checked: npt.NDArray[np.bool_]
 
 
 class ShardReader:
@@ -51,7 +65,7 @@ class ShardReader:
         self._source = source
         self._storage = storage
         self._mapped: OrderedDict[tuple[str, int], MappedShard] = OrderedDict()
-        self._checked: dict[tuple[str, int], tuple[FileIdentity, npt.NDArray[np.bool_]]] = {}
+        self._checked: dict[tuple[str, int], _Checked] = {}
         self._resident = 0
         self._lock = Lock()
 
@@ -86,14 +100,40 @@ class ShardReader:
                 f"found no vectors of {name} for rows {rows.start} to {rows.stop - 1} (shard "
                 f"{shard}), expected a committed shard; run `pipe teach --teacher {name}`."
             )
-        mapped = map_shard(self._source.path(entry, commit), self.shape(entry, shard))
-        require_committed(mapped, commit)
+        path, shape = self._source.path(entry, commit), self.shape(entry, shard)
+        mapped = map_shard(path, shape, commit.chunks_crc32c)
         # What was checked before it was unmapped need not be read again.
-        identity, checked = self._checked.get((entry.fingerprint, shard), (None, mapped.checked))
-        if identity == mapped.identity:
-            mapped.checked = checked
-        self._checked[entry.fingerprint, shard] = (mapped.identity, mapped.checked)
+        before = self._checked.get((entry.fingerprint, shard))
+        if before and (before.identity, before.checksums) == (mapped.identity, mapped.checksums):
+            mapped.checked = before.checked
+        self._checked[entry.fingerprint, shard] = _Checked(
+            mapped.identity, mapped.checksums, mapped.checked
+        )
         return mapped
+
+    def check(self, entry: TeacherEntry, shard: int, *, chunks: bool) -> None:
+        """Check a committed shard: its record, its file's size and index, its checksums.
+
+        Args:
+            entry: The teacher.
+            shard: The shard's number.
+            chunks: Whether to read every chunk, so that later reads need not check any; else the
+                checksums in the file are compared with the record's.
+
+        Raises:
+            PipeError: It is not committed, or is damaged.
+        """
+        key = (entry.fingerprint, shard)
+        with self._lock:
+            self._mapped.pop(key, None)
+            self._checked.pop(key, None)
+        mapped = self.shard(entry, shard)
+        if chunks:
+            before = mapped.resident
+            mapped.check()
+            self._touched(mapped.resident - before)
+        else:
+            require_committed(mapped.path, mapped.shape, mapped.checksums)
 
     def shape(self, entry: TeacherEntry, shard: int) -> ShardShape:
         """Say what a shard's file holds.
@@ -110,13 +150,6 @@ class ShardReader:
         """
         rows = len(self._layout.range_of(shard))
         return ShardShape(rows, self._layout.rows_per_shard, *columns_of(entry))
-
-    def forget(self) -> None:
-        """Unmap everything, so that what is read next is looked at afresh."""
-        with self._lock:
-            self._mapped.clear()
-            self._checked.clear()
-            self._resident = 0
 
     def expect(self, entries: Sequence[TeacherEntry], rows: npt.NDArray[np.integer]) -> None:
         """Tell the source which shards will be read next.
@@ -169,11 +202,17 @@ class ShardReader:
         return np.empty((0, storage.columns), storage.dtype) if out is None else out
 
     def _touched(self, size: int) -> None:
-        """Count the bytes that have come into memory, and let them go when they are many."""
+        """Count the bytes that have come into memory, and let them go when they are many.
+
+        The kernel maps more around a row than the row, by its own rules; so what was counted only
+        says when to look.
+        """
         self._resident += size
-        if self._resident > _MOST_RESIDENT:
+        if self._resident < _LOOK_AFTER:
+            return
+        self._resident = 0
+        if mapped_bytes() > _MOST_RESIDENT:
             with self._lock:
-                self._resident = 0
                 for mapped in self._mapped.values():
                     if mapped.resident:
                         mapped.release()
@@ -204,46 +243,3 @@ class ShardReader:
                 stored = self.stored(entry, rows[block])
                 self._storage(entry).unpack(stored, scale, out[block, columns])
                 column = columns.stop
-
-
-def require_committed(mapped: MappedShard, commit: Commit) -> None:
-    """Check that a file is the one that a commit describes, by its chunks' checksums.
-
-    Args:
-        mapped: The file.
-        commit: The record.
-
-    Raises:
-        PipeError: It is another shard's, another teacher's, or an older one.
-    """
-    if mapped.chunks_crc32c() != commit.chunks_crc32c:
-        raise PipeError(
-            f"found other vectors in {mapped.path} than those that were committed as shard "
-            f"{commit.shard} of {commit.teacher}; the file is another shard's or has changed: "
-            "`pipe store repair` sets it aside, and `pipe teach` encodes it again."
-        )
-
-
-def target_scales(teachers: int, weights: Sequence[float] | None = None) -> list[float]:
-    """Factors that make unit vectors side by side one unit vector: sqrt(w_k / sum of w).
-
-    Args:
-        teachers: Their number.
-        weights: One positive number per teacher; equal if None.
-
-    Returns:
-        One factor per teacher; their squares sum to 1.
-
-    Raises:
-        PipeError: No teacher, or a weight is missing or not positive.
-
-    >>> target_scales(4)
-    [0.5, 0.5, 0.5, 0.5]
-    """
-    shares = list(weights) if weights is not None else [1.0] * teachers
-    if not teachers or len(shares) != teachers or not all(share > 0 for share in shares):
-        raise PipeError(
-            f"found {teachers} teachers and weights {shares}, expected at least one teacher and a "
-            "positive weight for each; mend the teachers in the recipe."
-        )
-    return [math.sqrt(share / sum(shares)) for share in shares]

@@ -16,33 +16,12 @@ from typing import Any, Final, TypeVar
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_write, refuse_link
+from teacher_cache.patience import is_passing, patiently
 
 T = TypeVar("T")
-
-_ATTEMPTS: Final = 7
-_FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 20.0
-
-_PASSING: Final = {
-    None,
-    *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.EPIPE, errno.ETIMEDOUT),
-    *(errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH),
-    *(errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, getattr(errno, "EREMOTEIO", errno.EIO)),
-}
-"""What s3fs and the system say of a busy server or a broken connection."""
-
-_LASTING: Final = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
-_BROKEN_CONNECTION: Final = {
-    *("ClientConnectionError", "ClientPayloadError"),  # aiohttp
-    *("HTTPClientError", "IncompleteReadError"),  # botocore
-    *("TransportError", "ProtocolError"),  # httpx and google; urllib3
-}
-"""Names of classes, so that no library needs to be there to be asked."""
-_BUSY: Final = {408, 409, 425, 429, 500, 502, 503, 504}
 
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """Protocols whose library comes with an extra of this package."""
@@ -240,14 +219,8 @@ class RemoteFiles:
         return self._opened[1:]
 
     def _try(self, what: str, call: Callable[[Any], T]) -> T:
-        patience = Retrying(
-            retry=retry_if_exception(is_passing),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE),
-            reraise=True,
-        )
         try:
-            return patience(call, self._files()[0])
+            return patiently(lambda: call(self._files()[0]))
         except PipeError:
             raise
         except FileNotFoundError:
@@ -262,34 +235,6 @@ class RemoteFiles:
                 else "check the URL, and that its credentials allow this"
             )
             raise PipeError(f"{what} cannot be used ({reason}); {remedy}.") from error
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether an error may be gone at the next attempt.
-
-    Args:
-        error: What a file system raised.
-
-    Returns:
-        True for broken connections, time-outs, throttling and a server's own faults; False for
-        missing files, refused access and a full disk.
-    """
-    if isinstance(error, _LASTING):
-        return False
-    status = getattr(error, "status", None) or getattr(error, "code", None)
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", status)
-    if isinstance(status, str) and status.isdigit():
-        status = int(status)
-    if isinstance(status, int):
-        return status in _BUSY
-    if isinstance(error, TimeoutError | ConnectionError):
-        return True
-    if {kind.__name__ for kind in type(error).__mro__} & _BROKEN_CONNECTION:
-        return True
-    return isinstance(error, OSError) and (
-        not isinstance(error, PermissionError) and error.errno in _PASSING
-    )
 
 
 def _open(root: str) -> tuple[Any, str]:

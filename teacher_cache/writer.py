@@ -25,9 +25,10 @@ from data_prep.files import refuse_link, refuse_links
 from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit, TeacherEntry
+from teacher_cache.mapped_shard import map_shard
 from teacher_cache.placing import place_if_absent
-from teacher_cache.reader import ShardReader, require_committed
-from teacher_cache.shard_file import ShardShape, map_shard, write_shard
+from teacher_cache.reader import ShardReader
+from teacher_cache.shard_file import ShardShape, require_committed, write_shard
 from teacher_cache.storage import Storage, Stored, check_rows
 
 SAME_VECTOR_COSINE = 0.999
@@ -108,8 +109,8 @@ class ShardWriter:
                 claimed = self._claim(entry, storage, shape, shard, source, stored, scratch)
                 if claimed is None:
                     continue
-                digest, checksum = claimed
-                commit = self._commits.new(entry, shard, text_digest, digest, checksum, seconds)
+                digest, checksums = claimed
+                commit = self._commits.new(entry, shard, text_digest, digest, checksums, seconds)
                 if self._commits.write_if_absent(commit, scratch):
                     return commit
                 standing = self._commits.read(entry, shard)
@@ -175,20 +176,20 @@ class ShardWriter:
         source: Path,
         stored: Stored,
         scratch: Path,
-    ) -> tuple[str, int] | None:
+    ) -> tuple[str, list[int]] | None:
         """Make sure that a file with these rows stands; what its commit says of it, or None."""
         target = self._place(entry, shard)
         mine = place_if_absent(source, target)
         in_place = self._in_place(entry, shard, shape)
         if in_place is not None:
-            found, checksum = in_place
+            found, checksums = in_place
             digest = digest_of_rows(found)
             if mine or digest == digest_of_rows(stored):
-                return digest, checksum
+                return digest, checksums
             # A rival on another machine commits within seconds; what is older is a dead one's.
             recent = time.time() - target.stat().st_mtime < _ABANDONED_AFTER
             if recent and _same_vectors(storage, entry, found, stored):
-                return digest, checksum
+                return digest, checksums
         # Nobody's: not committed, and not what the settings that the array is tied to give.
         if self._commits.read(entry, shard) is None and target.exists():
             self._set_aside(target, scratch)
@@ -204,12 +205,12 @@ class ShardWriter:
 
     def _in_place(
         self, entry: TeacherEntry, shard: int, shape: ShardShape
-    ) -> tuple[Stored, int] | None:
-        """The rows (n, columns) and the checksum of a shard's file, if it is whole."""
+    ) -> tuple[Stored, list[int]] | None:
+        """The rows (n, columns) and the checksums of a shard's file, if it is whole."""
         path = self._place(entry, shard)
         try:
             mapped = map_shard(path, shape)
-            return mapped.take(slice(0, shape.rows)), mapped.chunks_crc32c()
+            return mapped.take(slice(0, shape.rows)), [*mapped.checksums]
         except PipeError:
             return None
 
@@ -277,8 +278,8 @@ def sound_blocks(path: Path, shape: ShardShape, commit: Commit) -> Iterator[tupl
     Raises:
         PipeError: The file is not whole, or, after the last block, not what was committed.
     """
-    mapped = map_shard(path, shape)
-    require_committed(mapped, commit)
+    mapped = map_shard(path, shape, commit.chunks_crc32c)
+    require_committed(path, shape, commit.chunks_crc32c)
     state = hashlib.sha256()
     for first in range(0, shape.rows, _ROWS_AT_A_TIME):
         block = mapped.take(slice(first, min(first + _ROWS_AT_A_TIME, shape.rows)))

@@ -8,6 +8,8 @@ its task goes to whoever is free first.
 import logging
 import os
 import signal
+import socket
+import textwrap
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -173,15 +175,15 @@ class _Crew(Generic[TaskT, ResultT]):
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(doing.actor)  # it may only have been out of reach
         what = "while it started" if doing.task is None else f"with task {doing.task}"
-        reason = " ".join(str(error).split())[:200]
+        reason = _reason(error)
         self._losses[doing.task] += 1
         # A lost node takes all its actors with it, and that is one misfortune, not many.
         most = _MOST_LOSSES * (self._most if doing.task is None else 1)
         if self._losses[doing.task] >= most:
             raise PipeError(
-                f"found {self._losses[doing.task]} actors lost {what} in a row ({reason}), "
-                "expected one that comes through; look at the memory of the machines and at Ray's "
-                "logs. What was committed stays, and the same command continues."
+                f"found {self._losses[doing.task]} actors in a row lost {what} ({reason}), "
+                "expected one that comes through; look at that, at the memory of the machines and "
+                "at Ray's logs. What was committed stays, and the same command continues."
             )
         self._say(f"Ray: an actor was lost {what} and is replaced ({reason})")
 
@@ -195,6 +197,12 @@ class _Crew(Generic[TaskT, ResultT]):
 def _room(resources: dict[str, float], needs: dict[str, float]) -> int:
     """How many actors fit on a node."""
     return int(min(resources.get(name, 0) // need for name, need in needs.items() if need))
+
+
+def _reason(error: Exception) -> str:
+    """What Ray has to say at the end, behind identifiers and tracebacks."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return textwrap.shorten(lines[-1] if lines else type(error).__name__, 300)
 
 
 def _raise_cause(error: Any) -> NoReturn:
@@ -212,24 +220,32 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
         return
     own = {"include_dashboard": False} if address is None else {}
-    with _own_sigterm():
-        try:
+    try:
+        _knock(address)
+        with _own_sigterm():
             ray.init(
                 address=address or "local",
                 logging_level=logging.ERROR,
                 log_to_driver=False,
                 **own,
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise PipeError(
-                f"found no Ray to work with at {address or 'this machine'} ({reason}), expected a "
-                "cluster that answers; start it with `ray start`, or mend --ray-address."
-            ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "on this machine" if address is None else f"at {address}"
+        raise PipeError(
+            f"found no Ray to work with {where} ({_reason(error)}), expected a cluster that "
+            "answers; start it with `ray start`, or mend --ray-address."
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Find out within seconds that nobody listens at an address; Ray tries for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pipelines.commands.options import worker_options
 from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
+from teacher_cache.engines import ENGINES
 from teacher_cache.workers import from_environment, parse
 
 
@@ -23,6 +24,13 @@ from teacher_cache.workers import from_environment, parse
     help="Only this teacher of the recipe. May be repeated. Default: all.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default="transformers",
+    show_default=True,
+    help="What runs the teachers. vllm is compared with transformers on a sample first.",
+)
+@click.option(
     "--worker",
     "share",
     metavar="K/N",
@@ -30,7 +38,9 @@ from teacher_cache.workers import from_environment, parse
     "says; else everything.",
 )
 @executor_options
-def command(run: Run, names: tuple[str, ...], share: str | None, executor: Executor) -> None:
+def command(
+    run: Run, names: tuple[str, ...], engine: str, share: str | None, executor: Executor
+) -> None:
     """Encode the corpus with the teachers, every missing shard once.
 
     Several workers need only the same run directory. Each takes its fixed share of the shards;
@@ -40,6 +50,7 @@ def command(run: Run, names: tuple[str, ...], share: str | None, executor: Execu
     Examples:
       pipe teach --run r
       pipe teach --run r --teacher all-minilm-l6-v2
+      pipe teach --run r --teacher stella-en-1.5b-v5 --engine vllm
       pipe teach --run r --worker 3/16
       sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
       torchrun --nproc-per-node 8 --no-python pipe teach --run r
@@ -50,5 +61,5 @@ def command(run: Run, names: tuple[str, ...], share: str | None, executor: Execu
         say(f"worker {worker}, from {worker.source}")
     teachers = [run.recipe.teacher(name) for name in names] or run.recipe.teachers
     run.begin()
-    teach(run, teachers, worker, executor)
+    teach(run, teachers, worker, executor, engine)
     run.keep_recipe()

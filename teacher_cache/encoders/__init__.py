@@ -128,12 +128,15 @@ KINDS: Mapping[str, str] = {
 """The adapters by kind of teacher, as ``module:Class``."""
 
 
-def load_encoder(teacher: TeacherConfig, device: str = "auto") -> Encoder:
+def load_encoder(
+    teacher: TeacherConfig, device: str = "auto", adapters: Mapping[str, str] | None = None
+) -> Encoder:
     """Load a teacher.
 
     Args:
         teacher: Its settings.
         device: ``auto``, or a name that torch knows, such as ``cpu`` or ``cuda:1``.
+        adapters: An engine's, as in ``teacher_cache.engines``; ``KINDS`` by default.
 
     Returns:
         The loaded teacher.
@@ -142,11 +145,12 @@ def load_encoder(teacher: TeacherConfig, device: str = "auto") -> Encoder:
         PipeError: There is no adapter of its kind, the model is not there or is another one, or its
             vectors have another dimension.
     """
-    place = KINDS.get(teacher.kind)
+    adapters = KINDS if adapters is None else adapters
+    place = adapters.get(teacher.kind)
     if place is None:
         raise PipeError(
             f"found the kind {teacher.kind!r} for teacher {teacher.name}, expected one that has an "
-            f"adapter in this version ({', '.join(KINDS)}); choose such a teacher, or write an "
+            f"adapter in this version ({', '.join(adapters)}); choose such a teacher, or write an "
             "adapter and add it to teacher_cache.encoders.KINDS."
         )
     module, _, name = place.partition(":")

@@ -4,7 +4,7 @@ Shape legend: B texts, L tokens, D the tower's width, C a latent's width, N late
 K a head's width, M the feed-forward's width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data_prep.errors import PipeError
-from teacher_cache.encoders.checkpoint import Checkpoint, Shape
+from teacher_cache.encoders.checkpoint import Shape
 
 _PARTS = ("weight", "bias")
 _ROOT = "latent_attention_model."
@@ -170,12 +170,16 @@ class LatentAttention(nn.Module):
     narrow_bias: torch.Tensor
 
     def __init__(
-        self, checkpoint: Checkpoint, sizes: LatentSizes, dtype: torch.dtype, device: str
+        self,
+        tensor: Callable[[str], torch.Tensor],
+        sizes: LatentSizes,
+        dtype: torch.dtype,
+        device: str | torch.device,
     ) -> None:
         """Fold the projections.
 
         Args:
-            checkpoint: Its tensors have been checked.
+            tensor: Gives the tensors of ``POOLER_NAMES``, which have been checked.
             sizes: The pooler's sizes.
             dtype: What it computes in.
             device: Where it computes.
@@ -183,7 +187,7 @@ class LatentAttention(nn.Module):
         super().__init__()
 
         def read(name: str) -> torch.Tensor:
-            return checkpoint.tensor(name).to(device=device, dtype=torch.float32)
+            return tensor(name).to(device=device, dtype=torch.float32)
 
         heads, head_dim = sizes.heads, sizes.head_dim
         self._heads = heads

@@ -6,38 +6,28 @@ Shape legend: n texts, B texts in a batch, L tokens, D the tower's width.
 """
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, Final, Self, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import MistralConfig, MistralModel
+from transformers import MistralModel
 
-from data_prep.errors import PipeError
 from teacher_cache.config import Attention, TeacherConfig
 from teacher_cache.encoders import prompted
-from teacher_cache.encoders.checkpoint import Checkpoint, read_config
-from teacher_cache.encoders.latent_attention import POOLER_NAMES, LatentAttention, pooler_shapes
-from teacher_cache.encoders.text_tokens import TextTokens
+from teacher_cache.encoders.latent_attention import LatentAttention
+from teacher_cache.encoders.nv_embed_files import TOWER, NvEmbedFiles
 from teacher_cache.encoders.token_loop import (
     Features,
+    Tokenise,
     TokenLoop,
     Tokens,
     masked_mean,
     pick_device,
 )
-from teacher_cache.encoders.towers import (
-    check_positions,
-    load_tower,
-    tower_config,
-    tower_shapes,
-)
-from teacher_cache.models import model_directory
+from teacher_cache.encoders.towers import load_tower
 
-_TOWER = "embedding_model."
 _Rows: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -75,42 +65,26 @@ class NvEmbedEncoder:
             PipeError: The model is not there or is another one; a tensor is missing, is unknown or
                 has another shape than ``config.json`` says; the prompt leaves no room for text.
         """
-        directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
+        self._files = NvEmbedFiles(teacher)
         device = pick_device(device)
-        settings = read_config(directory)
-        config = tower_config(MistralConfig, _group(settings, "text_config"), directory)
-        check_positions(config, teacher)
-        self._instructions_masked = settings.get("is_mask_instruction", True) is not False
-        self._tokens = TextTokens(directory)
-        self._end = (self._tokens.eos or "</s>") if settings.get("add_eos", True) else ""
         self._adopt(teacher)
-
-        checkpoint = Checkpoint(directory)
-        tower = tower_shapes(MistralModel, config, directory)
-        shapes = {_TOWER + name: shape for name, shape in tower.items()}
-        checkpoint.expect_names([*shapes, *POOLER_NAMES])
-        sizes, pooler = pooler_shapes(
-            checkpoint.shapes,
-            _group(settings, "latent_attention_config"),
-            config.hidden_size,
-            directory,
-        )
-        checkpoint.expect_shapes(shapes | pooler)
         self._tower = load_tower(
             MistralModel,
-            config,
-            directory,
-            prefix=_TOWER,
+            self._files.config,
+            self._files.directory,
+            prefix=TOWER,
             teacher=teacher,
             device=device,
             kernel=kernel,
         )
-        self._pooler = LatentAttention(checkpoint, sizes, self._tower.dtype, device)
+        self._pooler = LatentAttention(
+            self._files.checkpoint.tensor, self._files.sizes, self._tower.dtype, device
+        )
         # What fills up a batch is masked, so a tokenizer needs no padding token.
-        self._loop = TokenLoop(device, self._tokens.eos_id or 0, token_budget)
-        self.dim = int(config.hidden_size)
+        self._loop = TokenLoop(device, self._files.end_id, token_budget)
+        self.dim = int(self._files.config.hidden_size)
         # As the checkpoint has them: here some of the pooler's are folded together.
-        self.parameters = sum(math.prod(shape) for shape in (shapes | pooler).values())
+        self.parameters = self._files.parameters
 
     def under(self, teacher: TeacherConfig) -> Self:
         """Use the loaded weights with other prompts or another maximum length.
@@ -129,18 +103,7 @@ class NvEmbedEncoder:
         return other
 
     def _adopt(self, teacher: TeacherConfig) -> None:
-        prompts: dict[str, str] = teacher.prompts.model_dump()
-        self._skip = {
-            role: self._tokens.count(prompt) if prompt and self._instructions_masked else 0
-            for role, prompt in prompts.items()
-        }
-        longest = max(self._skip.values())
-        if longest >= teacher.max_tokens:
-            raise PipeError(
-                f"found max_tokens {teacher.max_tokens} for teacher {teacher.name}, expected more "
-                f"than {longest}, the tokens of its prompt; raise `max_tokens` or shorten the "
-                "prompt."
-            )
+        self._skips = self._files.skips(teacher)
         self._teacher = teacher
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -157,8 +120,8 @@ class NvEmbedEncoder:
             PipeError: A text holds a lone surrogate, or does not fit into memory.
         """
         whole = prompted(self._teacher, texts, roles)
-        skip = np.array([self._skip[role] for role in roles], np.int64)
-        return self._loop.run(whole, partial(self._tokenise, whole, skip), self._forward, self.dim)
+        skip = np.array([self._skips[role] for role in roles], np.int64)
+        return self._loop.run(whole, self._tokeniser(whole, skip), self._forward, self.dim)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """States of the first token of each text, from which the canary sees who attends to whom.
@@ -169,12 +132,14 @@ class NvEmbedEncoder:
         Returns:
             (n, D) float32, unit rows.
         """
-        tokenise = partial(self._tokenise, texts, np.zeros(len(texts), np.int64))
+        tokenise = self._tokeniser(texts, np.zeros(len(texts), np.int64))
         return self._loop.run(texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.dim)
 
-    def _tokenise(self, texts: Sequence[str], skip: _Rows, rows: _Rows) -> Tokens:
-        ids = self._tokens.ids([texts[row] + self._end for row in rows], self._teacher.max_tokens)
-        return Tokens({"input_ids": ids}, skip[rows])
+    def _tokeniser(self, texts: Sequence[str], skip: _Rows) -> Tokenise:
+        def tokenise(rows: _Rows) -> Tokens:
+            return self._files.tokenise(self._teacher, [texts[row] for row in rows], skip[rows])
+
+        return tokenise
 
     def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to pooled states (B, D), float32."""
@@ -186,9 +151,3 @@ class NvEmbedEncoder:
     def _states(self, batch: Features) -> torch.Tensor:
         states_BLD: torch.Tensor = self._tower(**batch, use_cache=False).last_hidden_state
         return states_BLD
-
-
-def _group(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a config; empty where it is absent."""
-    group = settings.get(name)
-    return group if isinstance(group, dict) else {}

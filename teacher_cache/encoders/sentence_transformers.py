@@ -5,6 +5,7 @@ Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
+from data_prep.files import read_json
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.encoders.packed_linear import pack_linears
@@ -26,7 +28,7 @@ from teacher_cache.encoders.token_loop import (
     Work,
     pick_device,
 )
-from teacher_cache.encoders.towers import check_positions
+from teacher_cache.encoders.towers import check_filled, check_positions
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
 
@@ -60,21 +62,8 @@ class SentenceTransformersEncoder:
             PipeError: The model is not there, is another one, needs code of its own, or cannot take
                 texts as long as ``max_tokens``.
         """
-        directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
         device = pick_device(device)
-        try:
-            self._model = SentenceTransformer(
-                str(directory),
-                device=device,
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"dtype": getattr(torch, teacher.dtype)},
-            ).eval()
-        except Exception as error:  # raised by any of the libraries below
-            raise PipeError(
-                f"the model in {directory} cannot be loaded ({error}), expected a "
-                "sentence-transformers directory that needs no code of its own."
-            ) from error
+        self._model = load_model(teacher, device)
         self._teacher = teacher
         self._tokenizer = getattr(self._model[0], "tokenizer", None)
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
@@ -82,11 +71,10 @@ class SentenceTransformersEncoder:
         self._loop = TokenLoop(device, _pad_id(self._model, self._tokenizer), token_budget)
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
-        check_positions(getattr(self._model[0], "config", None), teacher)
         modules = list(self._model)
         # The tower alone: what stands behind it is small, and `head` is read from it.
         pack_linears(modules[0])
-        self._before_head, self.head = _split_off_head(modules)
+        self._before_head, self.head = split_off_head(modules)
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
         self.state_dim = self.head.state_dim if self.head is not None else self.dim
@@ -142,30 +130,17 @@ class SentenceTransformersEncoder:
         tokenizer = self._tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return self._encode_plainly(whole)
+        skip = prompt_lengths(self._model, self._teacher, roles)
         return self._loop.run(
             whole,
-            partial(self._tokenise, tokenizer, whole, self._prompt_lengths(tokenizer, roles)),
+            lambda rows: tokenise(
+                tokenizer, self._teacher, [whole[row] for row in rows], skip[rows]
+            ),
             partial(self._forward, modules),
             width,
             same_skip=True,
             unit=unit,
         )
-
-    def _tokenise(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        texts: list[str],
-        skip: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-    ) -> Tokens:
-        encoded = tokenizer(
-            [texts[row] for row in rows],
-            truncation=True,
-            max_length=self._teacher.max_tokens,
-            padding=False,
-            return_attention_mask=False,
-        )
-        return Tokens(encoded, skip[rows])
 
     def _forward(
         self, modules: list[torch.nn.Module], batch: Features, skip_B: torch.Tensor
@@ -183,20 +158,6 @@ class SentenceTransformersEncoder:
         vectors_BT: torch.Tensor = features["sentence_embedding"]
         return vectors_BT
 
-    def _prompt_lengths(
-        self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str]
-    ) -> npt.NDArray[np.int64]:
-        """Tokens in front of each text that its pooling leaves out, (n,); mostly none."""
-        lengths = dict.fromkeys(("passage", "question"), 0)
-        if not all(getattr(module, "include_prompt", True) for module in self._model):
-            for role, prompt in self._teacher.prompts.model_dump().items():
-                if prompt:
-                    ids = tokenizer(prompt)["input_ids"]
-                    # The closing special token does not stand between the prompt and the text.
-                    closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
-                    lengths[role] = len(ids) - closed
-        return np.array([lengths[role] for role in roles], np.int64)
-
     def _encode_plainly(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Models without a transformers tokenizer, such as static embeddings."""
         vectors: npt.NDArray[np.floating] = self._model.encode(
@@ -207,13 +168,122 @@ class SentenceTransformersEncoder:
             convert_to_numpy=True,
             show_progress_bar=False,
         )
+        empty = ~vectors.any(axis=1)
+        if empty.any():
+            place = int(np.argmax(empty))
+            raise PipeError(
+                f"text {place} of {len(texts)} has no tokens for {self._teacher.name} "
+                f"({texts[place][:40]!r}), expected at least one; remove empty texts."
+            )
         return vectors.astype(np.float32, copy=False)
 
 
-def _split_off_head(
+def load_model(teacher: TeacherConfig, device: str) -> SentenceTransformer:
+    """Load a sentence-transformers model without any code of its own.
+
+    Args:
+        teacher: The teacher's settings.
+        device: A name that torch knows.
+
+    Returns:
+        The model, not training.
+
+    Raises:
+        PipeError: The model is not there, is another one, needs code of its own, or cannot take
+            texts as long as ``max_tokens``.
+    """
+    directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
+    try:
+        model = SentenceTransformer(
+            str(directory),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"dtype": getattr(torch, teacher.dtype), "use_safetensors": True},
+        ).eval()
+        tower = getattr(model[0], "auto_model", None)
+        if isinstance(tower, PreTrainedModel):
+            check_filled(tower, _tower_directory(directory))
+    except PipeError:
+        raise
+    except Exception as error:  # raised by any of the libraries below
+        raise PipeError(
+            f"the model in {directory} cannot be loaded ({error}), expected a "
+            "sentence-transformers directory that needs no code of its own."
+        ) from error
+    check_positions(getattr(model[0], "config", None), teacher)
+    return model
+
+
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: TeacherConfig,
+    texts: list[str],
+    skip: npt.NDArray[np.int64],
+) -> Tokens:
+    """Tokenise texts with a model's transformers tokenizer.
+
+    Args:
+        tokenizer: The tokenizer.
+        teacher: The teacher's settings.
+        texts: n texts, their prompts in front.
+        skip: Tokens in front of each that pooling leaves out, (n,).
+
+    Returns:
+        Their tokens.
+    """
+    encoded = tokenizer(
+        texts,
+        truncation=True,
+        max_length=teacher.max_tokens,
+        padding=False,
+        return_attention_mask=False,
+    )
+    return Tokens(encoded, skip)
+
+
+def prompt_lengths(
+    model: SentenceTransformer, teacher: TeacherConfig, roles: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Count the tokens in front of texts that a model's pooling leaves out; mostly none.
+
+    Args:
+        model: The model.
+        teacher: The teacher's settings.
+        roles: ``passage`` or ``question`` for each text.
+
+    Returns:
+        Tokens in front of each text, (n,).
+    """
+    lengths = dict.fromkeys(("passage", "question"), 0)
+    if not all(getattr(module, "include_prompt", True) for module in model):
+        tokenizer = model[0].tokenizer
+        for role, prompt in teacher.prompts.model_dump().items():
+            if prompt:
+                ids = tokenizer(prompt)["input_ids"]
+                # The closing special token does not stand between the prompt and the text.
+                closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
+                lengths[role] = len(ids) - closed
+    return np.array([lengths[role] for role in roles], np.int64)
+
+
+def _tower_directory(directory: Path) -> Path:
+    """Where the first module's files are."""
+    listed = directory / "modules.json"
+    return directory / read_json(listed)[0].get("path", "") if listed.is_file() else directory
+
+
+def split_off_head(
     modules: list[torch.nn.Module],
 ) -> tuple[list[torch.nn.Module], LinearHead | None]:
-    """The modules in front of a linear one that is the last step before normalising, and that."""
+    """Find the linear layer that is a model's last step before normalising.
+
+    Args:
+        modules: The model's modules.
+
+    Returns:
+        Those in front of it, and the layer; all of them and None if there is no such layer.
+    """
     before = list(modules)
     while before and isinstance(before[-1], Normalize):
         before.pop()

@@ -5,36 +5,27 @@ Shape legend: n texts, B texts in a batch, L tokens, H the tower's width, T the 
 
 import copy
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional as F
-from transformers import Qwen2Config, Qwen2Model
+from transformers import Qwen2Model
 
-from data_prep.errors import PipeError
 from teacher_cache.config import Attention, TeacherConfig
 from teacher_cache.encoders import prompted
-from teacher_cache.encoders.checkpoint import Checkpoint, read_config
-from teacher_cache.encoders.text_tokens import TextTokens
+from teacher_cache.encoders.stella_files import StellaFiles
 from teacher_cache.encoders.token_loop import (
     Features,
+    Tokenise,
     TokenLoop,
     Tokens,
     masked_mean,
     pick_device,
 )
-from teacher_cache.encoders.towers import (
-    check_positions,
-    load_tower,
-    tower_config,
-    tower_shapes,
-)
+from teacher_cache.encoders.towers import load_tower
 from teacher_cache.linear_head import LinearHead
-from teacher_cache.models import model_directory
 
 
 class StellaEncoder:
@@ -75,29 +66,19 @@ class StellaEncoder:
             PipeError: The model is not there or is another one; a tensor is missing, is unknown or
                 has another shape than ``config.json`` says; there is no head of the dimension.
         """
-        self._directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
+        self._files = StellaFiles(teacher)
         self._device = pick_device(device)
-        config = tower_config(Qwen2Config, read_config(self._directory), self._directory)
-        self._config = config
-        self._tokens = TextTokens(self._directory)
         self._adopt(teacher)
-
-        checkpoint = Checkpoint(self._directory)
-        prefix = "model." if any(name.startswith("model.") for name in checkpoint.shapes) else ""
-        tower = tower_shapes(Qwen2Model, config, self._directory)
-        shapes = {prefix + name: shape for name, shape in tower.items()}
-        checkpoint.expect_names(shapes, ignored=["lm_head.weight"])
-        checkpoint.expect_shapes(shapes)
         self._tower = load_tower(
             Qwen2Model,
-            config,
-            self._directory,
-            prefix=prefix,
+            self._files.config,
+            self._files.directory,
+            prefix=self._files.prefix,
             teacher=teacher,
             device=self._device,
             kernel=kernel,
         )
-        self._loop = TokenLoop(self._device, self._tokens.eos_id or 0, token_budget)
+        self._loop = TokenLoop(self._device, self._files.end_id, token_budget)
 
     def under(self, teacher: TeacherConfig) -> Self:
         """Use the loaded tower with other prompts, attention, end-token rule, length or head.
@@ -116,18 +97,12 @@ class StellaEncoder:
         return other
 
     def _adopt(self, teacher: TeacherConfig) -> None:
-        check_positions(self._config, teacher)
-        if teacher.eos == "append" and self._tokens.eos_id is None:
-            raise PipeError(
-                f"found no end token in the tokenizer in {self._directory}, expected one for "
-                f'`eos = "append"` of teacher {teacher.name}; copy tokenizer_config.json as well, '
-                'or use `eos = "none"`.'
-            )
+        self._files.check(teacher)
         self._teacher = teacher
         self.attention = teacher.attention or "bidirectional"
         self.dim = teacher.dim
-        self.state_dim = int(self._config.hidden_size)
-        self.head = load_head(self._directory, teacher.dim, self.state_dim)
+        self.state_dim = int(self._files.config.hidden_size)
+        self.head = self._files.head(teacher.dim)
         self._weight_TH = torch.from_numpy(self.head.weight).to(self._device)
         bias = self.head.bias
         self._bias_T = None if bias is None else torch.from_numpy(bias).to(self._device)
@@ -135,9 +110,7 @@ class StellaEncoder:
     @property
     def parameters(self) -> int:
         """How many numbers tower and head are made of."""
-        tower: int = sum(parameter.numel() for parameter in self._tower.parameters())
-        bias = self.head.bias
-        return tower + self.head.weight.size + (0 if bias is None else bias.size)
+        return self._files.tower_parameters + self.head.parameters
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts.
@@ -153,7 +126,7 @@ class StellaEncoder:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
         whole = prompted(self._teacher, texts, roles)
-        return self._loop.run(whole, partial(self._tokenise, whole), self._forward, self.dim)
+        return self._loop.run(whole, self._tokeniser(whole), self._forward, self.dim)
 
     def encode_states(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts up to the head.
@@ -169,7 +142,7 @@ class StellaEncoder:
             PipeError: A text has no tokens, holds a lone surrogate, or does not fit into memory.
         """
         whole = prompted(self._teacher, texts, roles)
-        tokenise = partial(self._tokenise, whole)
+        tokenise = self._tokeniser(whole)
         return self._loop.run(whole, tokenise, self._pooled, self.state_dim, unit=False)
 
     def first_states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -181,22 +154,16 @@ class StellaEncoder:
         Returns:
             (n, H) float32, unit rows.
         """
-        tokenise = partial(self._tokenise, texts)
+        tokenise = self._tokeniser(texts)
         return self._loop.run(
             texts, tokenise, lambda batch, _: self._states(batch)[:, 0], self.state_dim
         )
 
-    def _tokenise(self, whole: Sequence[str], rows: npt.NDArray[np.int64]) -> Tokens:
-        """Token ids, the end token last or nowhere; a text that is cut off keeps it."""
-        texts = [whole[row] for row in rows]
-        most, closes = self._teacher.max_tokens, self._tokens.closes
-        if self._teacher.eos == "append" and not closes:
-            ids = [[*text, self._tokens.eos_id or 0] for text in self._tokens.ids(texts, most - 1)]
-        elif self._teacher.eos != "append" and closes:
-            ids = [text[:-1] for text in self._tokens.ids(texts, most + 1)]
-        else:
-            ids = self._tokens.ids(texts, most)
-        return Tokens({"input_ids": ids}, np.zeros(len(ids), np.int64))
+    def _tokeniser(self, texts: Sequence[str]) -> Tokenise:
+        def tokenise(rows: npt.NDArray[np.int64]) -> Tokens:
+            return self._files.tokenise(self._teacher, [texts[row] for row in rows])
+
+        return tokenise
 
     def _forward(self, batch: Features, skip_B: torch.Tensor) -> torch.Tensor:
         """Padded token ids (B, L) to head vectors (B, T), float32."""
@@ -211,45 +178,3 @@ class StellaEncoder:
         self._tower.config.is_causal = self.attention == "causal"
         states_BLH: torch.Tensor = self._tower(**batch, use_cache=False).last_hidden_state
         return states_BLH
-
-
-def load_head(directory: Path, dim: int, width: int) -> LinearHead:
-    """Load one of a model's heads.
-
-    Args:
-        directory: The model's directory.
-        dim: T; the head lies in ``2_Dense_{dim}``.
-        width: H.
-
-    Returns:
-        The head.
-
-    Raises:
-        PipeError: There is no such head, or it is no linear layer from H to T numbers.
-    """
-    place = directory / f"2_Dense_{dim}"
-    if not place.is_dir():
-        there = sorted(
-            int(name)
-            for path in directory.glob("2_Dense_*")
-            if (name := path.name.removeprefix("2_Dense_")).isdigit()
-        )
-        raise PipeError(
-            f"found no head {place.name} in {directory}, expected one of those that the model has "
-            f"({', '.join(map(str, there)) or 'none'}); mend the teacher's `dim`, or copy the head."
-        )
-    settings = read_config(place)
-    activation = str(settings.get("activation_function", "")).rsplit(".", 1)[-1]
-    if activation != "Identity":
-        raise PipeError(
-            f"found the activation {activation or 'Tanh (by default)'} in {place}, expected "
-            "Identity, as in Stella's heads; use kind sentence-transformers for this model."
-        )
-    head = Checkpoint(place)
-    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (dim, width)}
-    if settings.get("bias", True):
-        shapes["linear.bias"] = (dim,)
-    head.expect_names(shapes)
-    head.expect_shapes(shapes)
-    weight, *bias = (head.tensor(name).float().numpy() for name in shapes)
-    return LinearHead(weight, *bias)

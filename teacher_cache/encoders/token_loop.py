@@ -52,6 +52,20 @@ class Tokens:
         """Tokens of each text, (n,) int64."""
         return np.array([len(ids) for ids in self.columns["input_ids"]], np.int64)
 
+    def expect_some(self, places: npt.NDArray[np.int64], count: int) -> None:
+        """Check that every text has tokens.
+
+        Args:
+            places: Which of ``count`` texts these are.
+            count: How many there are in all.
+
+        Raises:
+            PipeError: One has none.
+        """
+        if not (lengths := self.lengths).all():
+            text = f"text {places[np.argmin(lengths)]} of {count}"
+            raise PipeError(f"{text} has no tokens, expected at least one; remove empty texts.")
+
 
 @dataclass(slots=True)
 class Work:
@@ -80,13 +94,8 @@ class _Shard:
 
     def add(self, rows: _Rows, tokens: Tokens) -> None:
         """Take in the tokens of some texts."""
-        lengths = tokens.lengths
-        if not lengths.all():
-            raise PipeError(
-                f"text {int(rows[np.argmin(lengths)])} of {len(self.lengths)} has no tokens, "
-                "expected at least one; remove empty texts."
-            )
-        self.lengths[rows] = lengths
+        tokens.expect_some(rows, len(self.lengths))
+        self.lengths[rows] = tokens.lengths
         self.skip[rows] = tokens.skip
         for name, column in tokens.columns.items():
             self.columns.setdefault(name, {}).update(zip(rows.tolist(), column, strict=True))

@@ -136,6 +136,40 @@ def load_tower(
     return loaded
 
 
+def check_filled(tower: PreTrainedModel, directory: Path) -> None:
+    """Check that every tensor of a tower that another library loaded came from its weights.
+
+    Transformers fills one that is missing with random numbers, and says so in a log at most.
+
+    Args:
+        tower: The loaded tower.
+        directory: Where its weights are.
+
+    Raises:
+        PipeError: A tensor is missing; a pooler's are not looked at, because nothing asks it.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:  # on the meta device: names and shapes, no numbers
+        _, report = type(tower).from_pretrained(
+            directory,
+            config=tower.config,
+            dtype=tower.dtype,
+            device_map={"": "meta"},
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name.split("."))
+    if missing:
+        raise PipeError(
+            f"found no tensor {some_names(missing)} in the weights in {directory}, expected it of "
+            "this kind of model; check that the model was copied whole."
+        )
+
+
 def _wrong_settings(directory: Path, kind: type[PreTrainedConfig], error: Exception) -> PipeError:
     reason = " ".join(str(error).split())
     return PipeError(

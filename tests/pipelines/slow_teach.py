@@ -12,7 +12,10 @@ from teacher_cache.encoders.dummy import DummyEncoder
 
 
 class SlowEncoder(DummyEncoder):
-    """A dummy that sleeps."""
+    """A dummy that sleeps, on any engine."""
+
+    def __init__(self, teacher, *_):
+        super().__init__(teacher)
 
     def encode(self, texts, roles):
         if len(texts) > 6:

@@ -93,12 +93,11 @@ def test_a_broken_environment_ends_in_a_sentence(run):
     assert "'' for WORLD_SIZE" in done.output
 
 
-def test_a_cluster_that_does_not_answer_is_a_sentence(run):
-    done = pipe("teach", "--run", str(run), "--executor", "ray", "--ray-address", "auto",
-                env={**os.environ, "RAY_TMPDIR": str(run)})  # fmt: skip
-    assert done.returncode == 1
-    assert "error: found no Ray to work with at auto" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_that_does_not_answer_is_a_sentence(run, address):
+    done = teach(run, "--executor", "ray", "--ray-address", address)
+    assert done.exit_code == 1
+    assert f"error: found no Ray to work with at {address}" in done.output
 
 
 def test_commands_for_one_process_say_so(run):

@@ -22,7 +22,7 @@ from teacher_cache.fill import fill
 from teacher_cache.golden import GOLDEN, GoldenScores
 from teacher_cache.store import TeacherStore
 from teacher_cache.teachers import TEACHERS
-from tests.teacher_cache.small import dummy
+from tests.teacher_cache.small import dummy, rewrite
 from tests.teacher_cache.tiny_models import NV_SIZES, make_nv_embed, make_stella
 
 Spoil = Callable[[npt.NDArray[np.float32]], object]
@@ -132,7 +132,7 @@ def test_a_damaged_record_is_a_sentence_and_an_old_one_is_replaced(tmp_path: Pat
     path = tmp_path / "canary" / "dummy.json"
     sound = path.read_bytes()
     record = json.loads(sound)
-    path.write_text(json.dumps({**record, "vectors": record["vectors"][:-8]}))
+    rewrite(path, vectors=record["vectors"][:-8])
     with pytest.raises(PipeError, match="expected a whole CanaryRecord"):
         check_canary(tmp_path, dummy(), DummyEncoder(dummy()))
     path.write_bytes(sound)

@@ -163,17 +163,47 @@ def test_pooling_without_the_prompt(tmp_path: Path, texts: list[str]) -> None:
     np.testing.assert_allclose(found[1::2], plain[1::2], atol=1e-5)
 
 
-def test_a_static_model_runs_as_well(tmp_path: Path, texts: list[str]) -> None:
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from tokenizers import Tokenizer
+def test_long_texts_and_a_tokenizer_without_padding(
+    tmp_path: Path, encoders: dict[str, Encoder]
+) -> None:
+    import json
+    import shutil
 
-    weights = model_directory(TEACHERS["all-minilm-l6-v2"].model)
-    tokenizer = Tokenizer.from_file(str(weights / "tokenizer.json"))
-    static = StaticEmbedding(tokenizer, embedding_dim=32)
-    SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
-    teacher = dummy(kind="sentence-transformers", model=str(tmp_path / "static"), dim=32)
-    vectors = load_encoder(teacher, "cpu").encode(texts, passages(texts))
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    teacher = TEACHERS["all-minilm-l6-v2"]
+    copied = Path(shutil.copytree(model_directory(teacher.model), tmp_path / "model"))
+    (copied / "special_tokens_map.json").unlink(missing_ok=True)
+    for file in ("tokenizer_config.json", "tokenizer.json"):
+        settings = json.loads((copied / file).read_text())
+        for name in ("pad_token", "padding"):
+            settings.pop(name, None)
+        (copied / file).write_text(json.dumps(settings))
+    changed = teacher.model_copy(update={"model": str(copied)})
+    texts = ["river " * 17_000, "river " * 400, "a", ""]
+    found = load_encoder(changed, "cpu").encode(texts, passages(texts))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    wanted = encoders[teacher.name].encode(texts, passages(texts))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_missing_or_misshapen_tensor_is_a_sentence(tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+
+    from tests.teacher_cache.tiny_models import change_tensors
+
+    teacher = TEACHERS["all-minilm-l6-v2"]
+    place = Path(shutil.copytree(model_directory(teacher.model), tmp_path / "model"))
+    changed = teacher.model_copy(update={"model": str(place), "sha256": None})
+    name = "encoder.layer.3.output.dense.bias"
+    change_tensors(place / "model.safetensors", lambda tensors: tensors.pop(name))
+    with pytest.raises(PipeError, match=name.replace(".", r"\.")):
+        load_encoder(changed, "cpu")
+    change_tensors(
+        place / "model.safetensors", lambda tensors: tensors.update({name: torch.ones(383)})
+    )
+    with pytest.raises(PipeError, match="cannot be loaded"):
+        load_encoder(changed, "cpu")
 
 
 def test_texts_longer_than_the_model_are_refused() -> None:

@@ -123,7 +123,7 @@ def test_a_task_that_kills_its_actors_is_given_up():
 
     lines = []
     results = two_actors(lines).run([1], make_worker)
-    with pytest.raises(PipeError, match=r"found 3 actors lost with task 1 in a row"):
+    with pytest.raises(PipeError, match=r"found 3 actors in a row lost with task 1"):
         list(results)
     assert sum("is replaced" in line for line in lines) == 2
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from teacher_cache.reader import target_scales
 from teacher_cache.storage import widen
 from teacher_cache.store import TeacherStore
+from teacher_cache.target import target_scales
 from tests.teacher_cache.small import dummy
 
 

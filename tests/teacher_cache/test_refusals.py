@@ -252,7 +252,7 @@ def test_a_gigantic_dimension_is_refused(copy: tuple[Path, Corpus]) -> None:
         {"num_rows": 10**30},
         {"num_rows": [64]},
         {"first_row": {"a": 1}},
-        {"chunks_crc32c": 2**32},
+        {"chunks_crc32c": [2**32]},
         {"chunks_crc32c": None},
         {"text_digest": 5},
         {"vectors_digest": "Z" * 64},

@@ -8,14 +8,14 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from data_prep.errors import PipeError
-from teacher_cache import remote_files
+from teacher_cache import patience, remote_files
 from teacher_cache.remote_files import RemoteFiles
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_files, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(remote_files, "_LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.002)
 
 
 @pytest.fixture(params=["path", "file", "memory", "s3"])

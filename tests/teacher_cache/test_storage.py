@@ -144,4 +144,4 @@ def test_a_changed_last_layer_is_refused(corpus: Corpus, tmp_path) -> None:
         TeacherStore.open(store.directory, corpus)
     path.unlink()
     with pytest.raises(PipeError, match="is missing"):
-        TeacherStore.open(store.directory, corpus)
+        TeacherStore.open(store.directory, corpus).storage("dummy")

@@ -69,7 +69,7 @@ DAMAGE: list[tuple[Callable[[Path], object], set[str]]] = [
     (other_shard, {"file"}),
     (lambda root: (root / WIDE / "1" / "0").unlink(), {"file"}),
     (commit_change(vectors_digest="0" * 64), {"file"}),
-    (commit_change(chunks_crc32c=0), {"file"}),
+    (commit_change(chunks_crc32c=[0]), {"file"}),
     (commit_change(text_digest="0" * 64), {"texts"}),
     (commit_change(teacher="narrow"), {"commit"}),
     (commit_change(shard=True), {"commit"}),

@@ -121,7 +121,13 @@ def make_nv_embed(directory: Path, seed: int = 0) -> Path:
 
 
 def make_stella(
-    directory: Path, dims: tuple[int, ...] = (24, 40), *, closes: bool = False, seed: int = 1
+    directory: Path,
+    dims: tuple[int, ...] = (24, 40),
+    *,
+    closes: bool = False,
+    seed: int = 1,
+    width: int = 32,
+    heads: int = 4,
 ) -> Path:
     """A directory in Stella's format: a Qwen2 tower, mean pooling, a head per dimension."""
     from sentence_transformers import SentenceTransformer
@@ -138,11 +144,11 @@ def make_stella(
         )
     config = Qwen2Config(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
+        hidden_size=width,
         intermediate_size=48,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=1024,
         rope_theta=1e6,
         initializer_range=0.3,
@@ -154,11 +160,11 @@ def make_stella(
     special = "<|endoftext|>"
     write_tokenizer(tower, tokenizer, eos_token=special, pad_token=special, padding_side="right")
     transformer = Transformer(str(tower), max_seq_length=64)
-    SentenceTransformer(modules=[transformer, Pooling(32, "mean")], device="cpu").save(
+    SentenceTransformer(modules=[transformer, Pooling(width, "mean")], device="cpu").save(
         str(directory)
     )
     for dim in dims:
-        head = Dense(32, dim, activation_function=torch.nn.Identity())
+        head = Dense(width, dim, activation_function=torch.nn.Identity())
         (directory / f"2_Dense_{dim}").mkdir()
         head.save(str(directory / f"2_Dense_{dim}"))
     assert "is_causal" not in json.loads((directory / "config.json").read_text())

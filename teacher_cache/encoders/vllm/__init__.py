@@ -1,0 +1,1 @@
+"""Teachers on vLLM: their towers run and pooled by it, everything around them as elsewhere."""
