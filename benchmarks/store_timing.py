@@ -15,6 +15,7 @@ from benchmarks.harness import alternate
 from benchmarks.store_cold import CAN_DROP, cached_share, drop, warm
 from benchmarks.store_peers import Read, Rows
 from student.order import TrainingOrder
+from student.row_set import RowSet
 
 BATCH = 128
 """Rows in a batch."""
@@ -69,7 +70,7 @@ Batches: TypeAlias = Mapping[str, Sequence[Rows]]
 def draw_batches(rows: int, count: int) -> Batches:
     """Draw rows to read: ``random`` and, in training order, ``sequential``."""
     rng = np.random.default_rng(7)
-    order = TrainingOrder(0, rows, BATCH, seed=(7,))
+    order = TrainingOrder(RowSet.of_range(0, rows), BATCH, seed=(7,))
     count = min(count, order.steps_per_epoch)
     return {
         "random": [rng.choice(rows, BATCH, replace=False) for _ in range(count)],

@@ -178,8 +178,7 @@ def main() -> None:
     tower = _tower(shape, device, dtype)
     checkpoint = RandomCheckpoint(shape, device)
     sizes = LatentSizes(shape.latents, shape.cross_heads, shape.width)
-    checkpoint_like: Any = checkpoint
-    folded = LatentAttention(checkpoint_like, sizes, dtype, device)
+    folded = LatentAttention(checkpoint.tensor, sizes, dtype, device)
     plain = PlainPooler(checkpoint, shape, dtype, device)
     loop = TokenLoop(device)
 

@@ -12,6 +12,7 @@ from student.used_rows import run_shards
 from teacher_cache.findings import Checked, Findings, Scope
 from teacher_cache.layout import ShardLayout
 from teacher_cache.repair import repair
+from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem
 from teacher_cache.verify import examine
@@ -34,15 +35,17 @@ def info(run: Run) -> tuple[str, list[dict[str, Any]]]:
     data, lines = [], [f"{layout.rows:,} rows in shards of {layout.rows_per_shard:,}"]
     for name, entry in store.teachers.items():
         committed = len(store.committed(name))
-        count = layout.rows * entry.config.dim * 2
+        columns, dtype = columns_of(entry)
+        count = layout.rows * columns * dtype.itemsize
         lines.append(
-            f"{name}: {entry.config.dim}-d, {committed} of {layout.num_shards} shards committed, "
-            f"{size(count)} when complete"
+            f"{name}: {entry.config.dim}-d as {entry.config.storage}, {committed} of "
+            f"{layout.num_shards} shards committed, {size(count)} when complete"
         )
         data.append(
             {
                 "teacher": name,
                 "dim": entry.config.dim,
+                "storage": entry.config.storage,
                 "shards_committed": committed,
                 "shards": layout.num_shards,
                 "bytes": count,

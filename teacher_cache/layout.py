@@ -62,8 +62,13 @@ class ShardLayout:
             The shard of each, shape (n,), int64.
 
         Raises:
-            PipeError: A row does not exist.
+            PipeError: A row does not exist, or is no whole number.
         """
+        if rows.size and rows.dtype.kind not in "iu":
+            raise PipeError(
+                f"found rows of type {rows.dtype}, expected whole numbers; turn a mask into them "
+                "with numpy.flatnonzero."
+            )
         if rows.size and (rows.min() < 0 or rows.max() >= self.rows):
             wrong = int(rows[(rows < 0) | (rows >= self.rows)][0])
             raise PipeError(f"found row {wrong}, expected 0 to {self.rows - 1}; ask for those.")

@@ -26,7 +26,8 @@ def place_if_absent(source: Path, target: Path) -> bool:
         os.link(source, target)
     except FileExistsError:
         # NFS may carry out a link, lose the answer, and find its own link at the second attempt.
-        return source.samefile(target)
+        if not source.samefile(target):
+            return False
     except OSError:
         if target.exists():
             return False

@@ -19,7 +19,7 @@ from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import TeacherEntry
 from teacher_cache.mapped_shard import MappedShard, map_shard, mapped_bytes
 from teacher_cache.shard_file import FileIdentity, ShardShape, require_committed
-from teacher_cache.shard_source import ShardSource
+from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored, columns_of
 
 _ROWS_AT_A_TIME = 512
@@ -86,10 +86,11 @@ class ShardReader:
         mapped = self._mapped.get(key)
         if mapped is None:
             mapped = self._map(entry, shard)
-            with self._lock:
-                self._mapped[key] = mapped
-                if len(self._mapped) > self._source.most_mapped:
-                    self._mapped.popitem(last=False)
+        with self._lock:
+            self._mapped[key] = mapped
+            self._mapped.move_to_end(key)
+            if len(self._mapped) > self._source.most_mapped:
+                self._mapped.popitem(last=False)
         return mapped
 
     def _map(self, entry: TeacherEntry, shard: int) -> MappedShard:
@@ -161,6 +162,8 @@ class ShardReader:
         Raises:
             PipeError: A row does not exist, or a commit is damaged.
         """
+        if isinstance(self._source, LocalShards):
+            return  # nothing to fetch
         shards = self._layout.shard_of(np.asarray(rows))
         _, first = np.unique(shards, return_index=True)
         wanted = [

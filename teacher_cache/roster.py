@@ -197,9 +197,9 @@ class Roster:
                 return standing
             entry = TeacherEntry.of(config, self._keep_head(config, head))
             array = self._vectors / config.name
-            if not array.exists():
-                corpus = self.manifest.corpus_fingerprint
-                create_array(array, self._layout, entry, corpus)
+            # Without its metadata it is what a worker has left that was killed at this point.
+            if not (array / METADATA).exists():
+                self._make_metadata(entry)
             self._check_array(entry, None)
             self._write(entry, metadata_digest(array))
         return entry
@@ -210,17 +210,23 @@ class Roster:
         Args:
             entry: The teacher.
         """
+        with exclusive(self._directory):
+            self._use(read_manifest(self._directory))
+            self._make_metadata(entry)
+            self._write(entry, metadata_digest(self._vectors / entry.config.name))
+
+    def _make_metadata(self, entry: TeacherEntry) -> None:
+        """Write an array's metadata elsewhere and put it in place whole."""
         place = self._directory / "scratch"
         refuse_link(place)
         place.mkdir(exist_ok=True)
-        with exclusive(self._directory), TemporaryDirectory(dir=place) as scratch:
-            self._use(read_manifest(self._directory))
-            array = self._vectors / entry.config.name
+        array = self._vectors / entry.config.name
+        refuse_link(array)
+        with TemporaryDirectory(dir=place) as scratch:
             made = Path(scratch) / entry.config.name
             create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
             array.mkdir(parents=True, exist_ok=True)
             replace_durably(made / METADATA, array / METADATA)
-            self._write(entry, metadata_digest(array))
 
     def mend_group(self) -> None:
         """Make the metadata of the group around the arrays again."""

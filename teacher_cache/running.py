@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from data_prep.files import refuse_link
+
 BEAT_SECONDS = 15.0
 """Seconds between two touches."""
 
@@ -84,13 +86,17 @@ def sweep(store: Path, teacher: str, session: str) -> None:
         session: Names the call.
     """
     for path, age in _marks(store, teacher):
-        if age >= STALE_SECONDS or f".{session}." in path.name:
+        if _NAME.fullmatch(path.name) and (age >= STALE_SECONDS or f".{session}." in path.name):
             with suppress(OSError):
                 path.unlink()
 
 
 def _directory(store: Path, teacher: str) -> Path:
-    return store / "running" / teacher
+    """Where a teacher's marks are; a link there could have files removed elsewhere."""
+    directory = store / "running" / teacher
+    refuse_link(directory.parent)
+    refuse_link(directory)
+    return directory
 
 
 def _marks(store: Path, teacher: str) -> Iterator[tuple[Path, float]]:

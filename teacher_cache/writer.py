@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from data_prep.files import refuse_link, refuse_links
+from data_prep.files import refuse_link, refuse_links, sync
 from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit, TeacherEntry
@@ -190,6 +190,9 @@ class ShardWriter:
         mine = place_if_absent(source, target)
         found = self._in_place(entry, shard, shape)
         if found is not None:
+            if not mine:  # its writer may have been killed before its name was durable
+                sync(target)
+                sync(target.parent)
             digest = _digest_of_file(found)
             if mine or digest == digest_of_rows(stored):
                 return digest, [*found.checksums]
