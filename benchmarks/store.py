@@ -32,6 +32,7 @@ from benchmarks.store_timing import (
     WHEN,
     Batches,
     Candidate,
+    Read,
     Scale,
     compare,
     draw_batches,
@@ -68,6 +69,13 @@ def _memory(directory: Path, seconds: float) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.store_memory", str(directory), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
+
+
+def _open_checked(directory: Path, texts: Texts) -> Read:
+    """A reader of a store that was read and checked when it was opened."""
+    store = TeacherStore.open(directory, texts)  # type: ignore[arg-type]
+    store.check_chunks()
+    return store.read
 
 
 def _verify_rate(directory: Path, texts: Texts) -> float:
@@ -111,6 +119,9 @@ def measure(
     bare = root / "bare.f16"
     memmap = Candidate(lambda: open_bare(bare), bare)
     figures |= compare("memmap", memmap, store, batches, texts.rows, scale)
+    checked = Candidate(lambda: _open_checked(root / "store", texts), root / "store")
+    again = compare("memmap", memmap, checked, batches, texts.rows, scale)
+    figures |= {f"checked_{name}": again[name] for name in again if "cold_" in name}
     figures |= _halves(root, texts, batches, scale)
     figures |= _memory(root / "store", scale.memory_seconds)
     figures["verify_mb_s"] = _verify_rate(root / "store", texts)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from student.order import TrainingOrder
+from student.row_set import RowSet
 from teacher_cache.store import TeacherStore
 
 _BATCH = 128
@@ -26,7 +27,7 @@ def _megabytes(field: str) -> float:
 def _run(directory: Path, seconds: float) -> dict[str, float]:
     store = TeacherStore.open(directory)
     figures = {"start_mb": _megabytes("VmRSS"), "peak_anon_mb": 0.0, "peak_file_mb": 0.0}
-    order = TrainingOrder(0, store.layout.rows, _BATCH, seed=(0,))
+    order = TrainingOrder(RowSet.of_range(0, store.layout.rows), _BATCH, seed=(0,))
     rng = np.random.default_rng(0)
     deadline = time.monotonic() + seconds
     batches = 0
