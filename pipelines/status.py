@@ -9,6 +9,7 @@ from pipelines.report import duration
 from pipelines.results import current_results
 from pipelines.run import Run
 from student.export_record import ExportRecord, weights_digest
+from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.progress import TeacherProgress, teacher_progress
 from teacher_cache.store import TeacherStore
@@ -81,7 +82,7 @@ def status(run: Run) -> list[Progress]:
         # A bad commit is counted and does not stop the count.
         store = TeacherStore.open(run.store, check_commits=False)
         layout = store.layout
-    lines += [_teacher(teacher.name, layout, store) for teacher in run.recipe.teachers]
+    lines += [_teacher(teacher, layout, store) for teacher in run.recipe.teachers]
     places = run.students
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
@@ -91,8 +92,13 @@ def status(run: Run) -> list[Progress]:
     return lines
 
 
-def _teacher(name: str, layout: ShardLayout | None, store: TeacherStore | None) -> Progress:
+def _teacher(
+    teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
+) -> Progress:
+    name = teacher.name
     what, unit = f"teacher {name}", "shards"
+    if store and name in store.teachers and store.entry(name).fingerprint != teacher.fingerprint:
+        what += " (its settings have changed: see `pipe teach`)"
     if layout is None:
         return Progress(what, 0, None, unit)
     found = teacher_progress(store, name) if store else TeacherProgress.untouched(name, layout)
@@ -110,8 +116,11 @@ def _more(found: TeacherProgress) -> list[str]:
         if count
     ]
     if found.rows_per_second is not None and found.seconds_left is not None:
-        parts.append(f"{found.rows_per_second:,.0f} rows/s")
-        parts.append(f"about {duration(found.seconds_left)} left")
+        if found.running:
+            parts.append(f"{found.rows_per_second:,.0f} rows/s")
+            parts.append(f"about {duration(found.seconds_left)} left")
+        else:
+            parts.append(f"{found.rows_per_second:,.0f} rows/s when it ran")
     return parts
 
 

@@ -42,7 +42,7 @@ def teach(
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
-        require_whole(store, teacher.name)
+        require_whole(store, teacher.name, worker)
         load = partial(_load, teacher, engine, corpus)
         fill_share(store, corpus, teacher, load, say, worker, executor)
 

@@ -18,6 +18,7 @@ from teacher_cache.structure import (
     structure_problems,
     uncommitted,
 )
+from teacher_cache.workers import ALONE, Worker
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -110,18 +111,19 @@ class _Progress:
             self.say(f"{self.done} of {self.total} shards verified, {rate:.2f} GB/s")
 
 
-def quick_check(store: TeacherStore, teacher: str) -> list[Problem]:
+def quick_check(store: TeacherStore, teacher: str, worker: Worker = ALONE) -> list[Problem]:
     """Check a teacher's committed shards without reading their vectors: milliseconds each.
 
     Args:
         store: The store.
         teacher: The teacher's name.
+        worker: Whose share of the shards.
 
     Returns:
         Shards whose record is damaged, or whose file is missing, not whole, or another.
     """
     problems = []
-    for shard in sorted(store.committed(teacher)):
+    for shard in worker.share(sorted(store.committed(teacher))):
         try:
             store.commit(teacher, shard)
         except PipeError as error:
@@ -134,17 +136,18 @@ def quick_check(store: TeacherStore, teacher: str) -> list[Problem]:
     return problems
 
 
-def require_whole(store: TeacherStore, teacher: str) -> None:
+def require_whole(store: TeacherStore, teacher: str, worker: Worker = ALONE) -> None:
     """Stop before a teacher is loaded if what is committed is plainly not there.
 
     Args:
         store: The store.
         teacher: The teacher's name; nothing happens if the store does not have it.
+        worker: Whose share of the shards.
 
     Raises:
         PipeError: ``quick_check`` found something.
     """
-    problems = quick_check(store, teacher) if teacher in store.teachers else []
+    problems = quick_check(store, teacher, worker) if teacher in store.teachers else []
     if problems:
         raise PipeError(
             f"{len(problems)} committed shards of {teacher} are not whole; the first: "

@@ -2,9 +2,11 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+from data_prep.errors import PipeError
 from teacher_cache import running as marks
 from teacher_cache.running import mark, running, sweep
 
@@ -67,3 +69,27 @@ def test_a_mark_that_cannot_be_written_stops_nobody(tmp_path):
     with mark(tmp_path, "t", 7, "one"):
         assert running(tmp_path, "t") == frozenset()
     sweep(tmp_path, "t", "one")
+
+
+def test_nothing_but_marks_is_removed(tmp_path: Path) -> None:
+    marks = tmp_path / "running" / "dummy"
+    marks.mkdir(parents=True)
+    foreign = marks / "notes.txt"
+    old = marks / "00003.session.host-1"
+    for path in (foreign, old):
+        path.touch()
+        os.utime(path, (0, 0))
+    sweep(tmp_path, "dummy", "other")
+    assert foreign.exists()
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("link", ["running", "running/dummy"])
+def test_a_link_to_elsewhere_is_refused(tmp_path: Path, link: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "dummy").mkdir(parents=True)
+    store = tmp_path / "store"
+    (store / link).parent.mkdir(parents=True)
+    (store / link).symlink_to(elsewhere)
+    with pytest.raises(PipeError, match="symbolic link"):
+        sweep(store, "dummy", "session")
