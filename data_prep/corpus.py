@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from data_prep.errors import PipeError
 from data_prep.manifest import CorpusManifest, read_manifest
-from data_prep.shards import ROW_GROUP_ROWS, read_table, shard_name, text_digest
+from data_prep.shards import ROW_GROUP_ROWS, file_digest, read_table, shard_name, text_digest
 
 __all__ = ["Corpus", "CorpusManifest"]
 
@@ -28,6 +28,7 @@ class Corpus:
         self.directory = directory
         self.manifest = manifest
         self._cached_groups = cached_groups
+        self._checked: set[int] = set()
         self._group: Callable[[int, int], tuple[list[str], list[str]]]
         self._group = lru_cache(maxsize=cached_groups)(self._read_group)
 
@@ -48,7 +49,7 @@ class Corpus:
         return cls(Path(directory), read_manifest(Path(directory)), cached_groups)
 
     def __reduce__(self) -> tuple[object, tuple[Path, CorpusManifest, int]]:
-        # A worker process gets the paths and an empty cache.
+        # A worker process gets the paths and an empty cache, and checks for itself.
         return (type(self), (self.directory, self.manifest, self._cached_groups))
 
     @property
@@ -157,15 +158,11 @@ class Corpus:
             PipeError: They have changed since the corpus was made, or cannot be read.
         """
         texts, roles = self.texts(shard)
-        if text_digest(texts, roles) != self.text_digest(shard):
-            raise PipeError(
-                f"{self.shard_path(shard)} does not hold the texts that the manifest records; "
-                "remove the file and run `pipe prep` again, which makes the same shard."
-            )
+        self._require_digest(shard, text_digest(texts, roles))
         return texts, roles
 
     def check_shard(self, shard: int) -> None:
-        """Compare a shard's texts and roles with the manifest.
+        """Compare a shard's texts and roles with the manifest, in the memory of one row group.
 
         Args:
             shard: Its number, from 0.
@@ -173,10 +170,15 @@ class Corpus:
         Raises:
             PipeError: As for ``checked_texts``.
         """
-        self.checked_texts(shard)
+        rows, digest = file_digest(self.shard_path(shard))
+        self._require_rows(shard, rows, len(self.shard_range(shard)))
+        self._require_digest(shard, digest)
 
     def take(self, rows: npt.ArrayLike) -> tuple[list[str], list[str]]:
         """Read any rows.
+
+        A shard is compared with the manifest before its first row is given, once for each opened
+        corpus and process.
 
         Args:
             rows: Row numbers, in any order, repeated or not; shape (n,).
@@ -186,7 +188,8 @@ class Corpus:
 
         Raises:
             IndexError: A row is outside the corpus.
-            PipeError: A shard is missing or damaged.
+            PipeError: A shard is missing or damaged, or its texts have changed since the corpus
+                was made.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.rows):
@@ -211,20 +214,30 @@ class Corpus:
         return texts, roles
 
     def _read_group(self, shard: int, group: int) -> tuple[list[str], list[str]]:
+        if shard not in self._checked:
+            self.check_shard(shard)
+            self._checked.add(shard)
         table = read_table(self.shard_path(shard), ["text", "role"], group)
-        first = group * ROW_GROUP_ROWS
-        self._check_rows(shard, table, len(self.shard_range(shard)[first : first + ROW_GROUP_ROWS]))
+        rows = self.shard_range(shard)[group * ROW_GROUP_ROWS : (group + 1) * ROW_GROUP_ROWS]
+        self._require_rows(shard, table.num_rows, len(rows))
         return table["text"].to_pylist(), table["role"].to_pylist()
 
     def _read(self, shard: int, columns: list[str] | None) -> pa.Table:
         rows = len(self.shard_range(shard))
         table = read_table(self.shard_path(shard), columns)
-        self._check_rows(shard, table, rows)
+        self._require_rows(shard, table.num_rows, rows)
         return table
 
-    def _check_rows(self, shard: int, table: pa.Table, expected: int) -> None:
-        if table.num_rows != expected:
+    def _require_digest(self, shard: int, found: str) -> None:
+        if found != self.text_digest(shard):
             raise PipeError(
-                f"{self.shard_path(shard)} holds {table.num_rows} rows where the manifest expects "
+                f"{self.shard_path(shard)} does not hold the texts that the manifest records; "
+                "remove the file and run `pipe prep` again, which makes the same shard."
+            )
+
+    def _require_rows(self, shard: int, found: int, expected: int) -> None:
+        if found != expected:
+            raise PipeError(
+                f"{self.shard_path(shard)} holds {found} rows where the manifest expects "
                 f"{expected}; remove the file and run `pipe prep` again."
             )

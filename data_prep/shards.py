@@ -1,6 +1,7 @@
 """One shard of the corpus on disk: a parquet file of a fixed range of rows, and its digest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -50,8 +51,12 @@ def text_digest(texts: Iterable[str], roles: Iterable[str]) -> str:
         The SHA-256 digest, in hexadecimal. Lengths are part of it, so that no two different lists
         of texts are digested alike.
     """
+    return _pairs_digest(zip(texts, roles, strict=True))
+
+
+def _pairs_digest(pairs: Iterable[tuple[str, str]]) -> str:
     state = sha256()
-    for text, role in zip(texts, roles, strict=True):
+    for text, role in pairs:
         content = text.encode()
         state.update(f"{role} {len(content)}\n".encode())
         state.update(content)
@@ -95,6 +100,40 @@ def read_table(path: Path, columns: list[str] | None = None, group: int | None =
     Raises:
         PipeError: The file is missing, damaged or lacks a column.
     """
+    with _opened(path, columns) as (file, wanted):
+        if group is None:
+            return file.read(columns=wanted, use_threads=False)
+        return file.read_row_group(group, columns=wanted, use_threads=False)
+
+
+def file_digest(path: Path) -> tuple[int, str]:
+    """Digest the texts and roles of a shard, in the memory of one row group.
+
+    Args:
+        path: The shard's file.
+
+    Returns:
+        Its number of rows, and what ``text_digest`` gives for its texts and roles.
+
+    Raises:
+        PipeError: As for ``read_table``.
+    """
+    with _opened(path, ["text", "role"]) as (file, wanted):
+        groups = (
+            file.read_row_group(group, columns=wanted, use_threads=False)
+            for group in range(file.num_row_groups)
+        )
+        pairs = (
+            pair
+            for table in groups
+            for pair in zip(table["text"].to_pylist(), table["role"].to_pylist(), strict=True)
+        )
+        return file.metadata.num_rows, _pairs_digest(pairs)
+
+
+@contextmanager
+def _opened(path: Path, columns: list[str] | None) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
+    """Open a shard's file and name the columns wanted; what fails meanwhile is a sentence."""
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             wanted = columns or SCHEMA.names
@@ -103,14 +142,12 @@ def read_table(path: Path, columns: list[str] | None = None, group: int | None =
                     f"{path} lacks the columns {', '.join(missing)}; it is no shard of a corpus. "
                     "Remove it and run `pipe prep` again."
                 )
-            if group is None:
-                return file.read(columns=wanted, use_threads=False)
-            return file.read_row_group(group, columns=wanted, use_threads=False)
+            yield file, wanted
     except FileNotFoundError:
         raise PipeError(
             f"{path} is missing; run `pipe prep` again, which makes the same shard."
         ) from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PipeError(
             f"{path} is damaged ({reason}); remove it and run `pipe prep` again, which makes the "

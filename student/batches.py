@@ -122,7 +122,8 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         A reader process yields its error as the last item, for torch would wrap it in a traceback.
 
         Raises:
-            PipeError: A row of the order has no committed vector.
+            PipeError: A row of the order has no committed vector, or the store or a text is not
+                the corpus's.
         """
         try:
             yield from self._read()
@@ -133,7 +134,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
     def _read(self) -> Iterator[DistillBatch]:
         corpus = Corpus.open(self.corpus)
-        store = open_store(self.store)
+        store = open_store(self.store, corpus)
         window = self.order.steps_per_window
         for step in self.steps:
             if (step - self.steps.start) % window == 0:

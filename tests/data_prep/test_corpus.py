@@ -13,7 +13,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.manifest import CorpusManifest
 from data_prep.prepare import prepare
-from data_prep.shards import ROW_GROUP_ROWS, text_digest
+from data_prep.shards import ROW_GROUP_ROWS, file_digest, text_digest
 from tests.data_prep.helpers import corpus_config, silent, two_sources
 
 
@@ -114,6 +114,48 @@ def test_changed_texts_are_noticed(corpus: Corpus) -> None:
     corpus.check_shard(0)
     with pytest.raises(PipeError, match=r"spans-00001\.parquet does not hold the texts"):
         corpus.check_shard(1)
+
+
+def swap(corpus: Corpus, one: int, two: int) -> None:
+    paths = corpus.shard_path(one), corpus.shard_path(two)
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, reversed(contents), strict=True):
+        path.write_bytes(content)
+
+
+def test_take_gives_no_texts_of_another_shard(corpus: Corpus) -> None:
+    sound = Corpus.open(corpus.directory)
+    before = sound.take([0])
+    swap(corpus, 0, 1)
+    for opened in (corpus, pickle.loads(pickle.dumps(sound))):
+        for shard in (0, 1):
+            with pytest.raises(PipeError, match=f"spans-0000{shard}.parquet does not hold"):
+                opened.take([corpus.shard_range(shard)[3]])
+    swap(corpus, 0, 1)
+    assert corpus.take([0]) == before
+
+
+def test_take_checks_a_shard_once(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[int] = []
+    original = Corpus.check_shard
+
+    def counted(self: Corpus, shard: int) -> None:
+        checked.append(shard)
+        original(self, shard)
+
+    monkeypatch.setattr(Corpus, "check_shard", counted)
+    rows = np.random.default_rng(0).permutation(corpus.rows)
+    fresh = Corpus.open(corpus.directory, cached_groups=0)
+    for part in np.array_split(rows, 5):
+        fresh.take(part)
+    assert sorted(checked) == list(range(corpus.num_shards))
+
+
+def test_the_digest_of_a_file_does_not_depend_on_its_row_groups(corpus: Corpus) -> None:
+    expected = corpus.shard_range(0), corpus.text_digest(0)
+    for size in (7, 256, 10_000):
+        pq.write_table(corpus.read_shard(0), corpus.shard_path(0), row_group_size=size)
+        assert file_digest(corpus.shard_path(0)) == (len(expected[0]), expected[1])
 
 
 def test_damaged_shards(corpus: Corpus) -> None:
