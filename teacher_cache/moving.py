@@ -17,9 +17,9 @@ import numpy as np
 
 from data_prep.errors import PipeError
 from teacher_cache.manifest import Commit
+from teacher_cache.mapped_shard import MappedShard, map_shard
 from teacher_cache.mirror import in_parallel
 from teacher_cache.place import Place
-from teacher_cache.storage import Stored
 from teacher_cache.store import TeacherStore
 from teacher_cache.targets import Target, open_target
 from teacher_cache.views import View, require_agreement
@@ -233,9 +233,9 @@ class _Copier:
         theirs: tuple[Path, Commit],
     ) -> None:
         store = self._goal.view.store
-        largest, smallest = how_far(
-            store, work.teacher, store.check_file(*ours), store.check_file(*theirs)
-        )
+        shape = store.shape(work.teacher, work.shard)
+        one, two = (map_shard(path, shape, commit.chunks_crc32c) for path, commit in (ours, theirs))
+        largest, smallest = how_far(store, work.teacher, one, two)
         found = Difference(work.teacher, work.shard, kept, other, largest, smallest)
         with self._lock:
             self._moved.differences.append(found)
@@ -249,25 +249,29 @@ def _differ(work: _Work) -> bool:
     return len({commit.vectors_digest for _, commit in work.offers}) > 1
 
 
-def how_far(store: TeacherStore, teacher: str, one: Stored, other: Stored) -> tuple[float, float]:
-    """Say how far two versions of a shard's vectors differ.
+def how_far(
+    store: TeacherStore, teacher: str, one: MappedShard, other: MappedShard
+) -> tuple[float, float]:
+    """Say how far two versions of a shard's vectors differ, in bounded memory.
 
     Args:
         store: A store that has the teacher.
         teacher: Its name.
-        one: Rows as they are stored, (n, columns).
-        other: The same rows of another store.
+        one: A shard's file.
+        other: The same shard's of another store.
 
     Returns:
         The largest difference of two numbers, and the smallest cosine of two vectors of a row.
     """
     storage, dim = store.storage(teacher), store.entry(teacher).config.dim
     largest, smallest = 0.0, 1.0
-    for first in range(0, len(one), _ROWS_AT_A_TIME):
-        block = slice(first, min(first + _ROWS_AT_A_TIME, len(one)))
+    rows = one.shape.rows
+    for first in range(0, rows, _ROWS_AT_A_TIME):
+        block = slice(first, min(first + _ROWS_AT_A_TIME, rows))
         left, right = (np.empty((block.stop - first, dim), np.float32) for _ in range(2))
-        storage.unpack(one[block], 1.0, left)
-        storage.unpack(other[block], 1.0, right)
+        for mapped, vectors in ((one, left), (other, right)):
+            storage.unpack(mapped.take(block), 1.0, vectors)
+            mapped.release()
         norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
         cosines = np.einsum("nd,nd->n", left, right) / norms
         largest = max(largest, float(np.abs(left - right).max()))

@@ -17,6 +17,7 @@ from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import Commit, StoreManifest, TeacherEntry
 from teacher_cache.reader import ShardReader
 from teacher_cache.roster import Roster, create_manifest, read_manifest
+from teacher_cache.shard_file import ShardShape
 from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored
 from teacher_cache.target import target_scales
@@ -349,21 +350,32 @@ class TeacherStore:
         """
         return self._writer.adopt(commit, path, self.entry(commit.teacher))
 
-    def check_file(self, path: Path, commit: Commit) -> Stored:
+    def shape(self, teacher: str, shard: int) -> ShardShape:
+        """Say what a shard's file holds.
+
+        Args:
+            teacher: The teacher's name.
+            shard: The shard's number.
+
+        Returns:
+            Its rows, columns and type.
+
+        Raises:
+            PipeError: The store does not have this teacher, or there is no such shard.
+        """
+        return self._reader.shape(self.entry(teacher), shard)
+
+    def check_file(self, path: Path, commit: Commit) -> None:
         """Check all of a shard's file, wherever it lies, against its commit.
 
         Args:
             path: The file.
             commit: Its record, of a teacher that this store has.
 
-        Returns:
-            The rows as they are stored, (n, columns), mapped.
-
         Raises:
             PipeError: The file is not whole, or not what was committed.
         """
-        shape = self._reader.shape(self.entry(commit.teacher), commit.shard)
-        return check_file(path, shape, commit)
+        check_file(path, self.shape(commit.teacher, commit.shard), commit)
 
     def check_blocks(self, teacher: str, commit: Commit) -> Iterator[tuple[int, Stored]]:
         """Check all of a shard's file in its place against its commit, in bounded memory.
