@@ -45,9 +45,15 @@ class View:
         files = place.store
         directory = files.local
         if directory is None:
-            directory = scratch
-            mirror(files, directory)
-        elif not has_store(files):
+            mirror(files, scratch)
+            try:
+                return cls(place.location, files, TeacherStore.open(scratch))
+            except PipeError as error:
+                raise PipeError(
+                    f"the store in {files} is damaged, found in its mirror ({error}); "
+                    "`pipe store push` there from a whole store mends shards and their commits."
+                ) from None
+        if not has_store(files):
             raise PipeError(
                 f"found no store in {directory}, expected a manifest.json there; check the path."
             )

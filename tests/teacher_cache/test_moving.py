@@ -456,3 +456,34 @@ def test_what_is_too_large_is_not_downloaded(
     with pytest.raises(PipeError, match=rf"found {size:,} bytes in .*{name}, expected"):
         copy([memory], tmp_path / "back")
     assert name not in asked
+
+
+def test_copies_on_one_file_system_share_no_bytes(
+    run: Path, store: TeacherStore, tmp_path: Path
+) -> None:
+    copy([run], tmp_path / "b")
+    there = TeacherStore.open(tmp_path / "b" / "store")
+    for name in store.teachers:
+        ours, theirs = (one.shard_path(name, 0) for one in (store, there))
+        assert ours.read_bytes() == theirs.read_bytes()
+        assert not ours.samefile(theirs)
+        assert theirs.stat().st_nlink == 1
+
+
+def test_a_copy_is_checked_before_it_is_placed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shutil.copyfile
+
+    def spoilt(source: Path, target: Path) -> None:
+        whole(source, target)
+        if Path(target).name == "shard":
+            content = bytearray(Path(target).read_bytes())
+            content[100] ^= 1
+            Path(target).write_bytes(content)
+
+    monkeypatch.setattr(shutil, "copyfile", spoilt)
+    with pytest.raises(PipeError, match="chunk 0 with other bytes"):
+        copy([run], tmp_path / "b")
+    assert not list((tmp_path / "b" / "store").glob("commits/*/*"))
+    assert not list((tmp_path / "b" / "store").glob("vectors.zarr/*/c/*/0"))
