@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from data_prep.errors import UsageError
+from data_prep.errors import PipeError, UsageError
 from pipelines.report import duration, say, size
 from teacher_cache.corpus_copy import copy_corpus, copy_recipe
 from teacher_cache.mirror import has_store
@@ -15,15 +15,17 @@ from teacher_cache.moving import Moved, Selection, copy_stores
 from teacher_cache.open_store import RemoteStore
 from teacher_cache.place import Place
 from teacher_cache.remote_store import default_cache
+from teacher_cache.shard_list import parse_shards
 
 
 def copy(
-    sources: Sequence[str], target: str, selection: Selection, jobs: int
+    sources: Sequence[str | Path], target: str | Path, selection: Selection, jobs: int
 ) -> tuple[str, dict[str, Any]]:
     """Copy what a place lacks of others: recipe, corpus, and the store shard by shard.
 
     Args:
-        sources: Directories or URLs, laid out as runs; the first named counts where two differ.
+        sources: What users call places; a path is a run directory, whatever its name. The first
+            named counts where two differ.
         target: The place that is copied to; what it has stays.
         selection: Which part of the stores.
         jobs: Files at a time.
@@ -35,7 +37,7 @@ def copy(
         PipeError: The places do not belong together, something is damaged, or a server does not
             answer.
     """
-    places, goal = [Place.of(source) for source in sources], Place.of(target)
+    places, goal = [_place(source) for source in sources], _place(target)
     texts = 0
 
     def copy_the_rest() -> None:
@@ -115,14 +117,14 @@ def shard_numbers(text: str) -> frozenset[int]:
     >>> sorted(shard_numbers("0-2,7"))
     [0, 1, 2, 7]
     """
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()) or len(first + last) > 16:
-            raise UsageError(f"found shards {text!r}, expected numbers and ranges as in 0-99,120.")
-        numbers.update(range(int(first), int(last) + 1))
-    return frozenset(numbers)
+    try:
+        return frozenset(parse_shards(text))
+    except PipeError as error:
+        raise UsageError(f"--shards: {error}") from None
+
+
+def _place(named: str | Path) -> Place:
+    return Place(str(named)) if isinstance(named, Path) else Place.of(named)
 
 
 def _line(goal: Place, moved: Moved, texts: int) -> str:

@@ -93,6 +93,13 @@ class CachedShards:
             self._fetch(entry, commit, patient=True)
         return path
 
+    def discard(self, entry: TeacherEntry, commit: Commit) -> bool:
+        """As ``ShardSource``: the shard is downloaded again when it is asked for."""
+        path, _ = self._place(entry, commit)
+        path.unlink(missing_ok=True)
+        self._seen.discard(path)
+        return True
+
     def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:
         """As ``ShardSource``: as many as have room together are fetched, the rest is not heard."""
         room = self.limit
@@ -128,10 +135,7 @@ class CachedShards:
         Its name is its content's, so that a shard of two stores is there once and a changed one is
         never mistaken for the old.
         """
-        store = self._checker()
-        layout, storage = store.layout, store.storage(entry.config.name)
-        rows = len(layout.range_of(commit.shard))
-        shape = ShardShape(rows, layout.rows_per_shard, storage.columns, storage.dtype)
+        shape = self._checker().shape(entry.config.name, commit.shard)
         name = f"{commit.vectors_digest}-{shape.rows_per_shard}x{shape.columns}"
         return self.cache / "shards" / name, shape
 

@@ -12,6 +12,7 @@ from data_prep.shards import read_table, shard_name, text_digest
 from teacher_cache.mirror import in_parallel
 from teacher_cache.place import RECIPE, Place
 from teacher_cache.remote_files import RemoteFiles
+from teacher_cache.store import TeacherStore
 
 _ABANDONED_AFTER: Final = 3600.0
 """Seconds after which an unfinished file is a killed process's."""
@@ -59,6 +60,34 @@ def copy_corpus(source: Place, target: Place, jobs: int) -> int:
         if not finished:
             target.corpus.upload(scratch / "source" / MANIFEST, MANIFEST)
     return len(wanted)
+
+
+def require_corpus(place: Place, like: TeacherStore) -> None:
+    """Check that the corpus in a place, if there is one, is a store's.
+
+    Args:
+        place: The place.
+        like: The store.
+
+    Raises:
+        PipeError: It is another corpus, its manifest is damaged, or a server does not answer.
+    """
+    if not place.corpus.exists(MANIFEST):
+        return
+    with tempfile.TemporaryDirectory(prefix="jasper-distill-") as temporary:
+        manifest = _manifest(place, Path(temporary))
+    found = manifest.model_dump(include={"fingerprint", "rows", "rows_per_shard"})
+    expected = {
+        "fingerprint": like.corpus_fingerprint,
+        "rows": like.layout.rows,
+        "rows_per_shard": like.layout.rows_per_shard,
+    }
+    if found != expected:
+        raise PipeError(
+            f"{place} holds another corpus than the store to be copied "
+            f"({explain_change(found, expected)}); choose another place, or move the corpus that "
+            "is there away."
+        )
 
 
 def copy_recipe(source: Place, target: Place) -> bool:

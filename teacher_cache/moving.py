@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from data_prep.errors import PipeError
+from teacher_cache.corpus_copy import require_corpus
 from teacher_cache.manifest import Commit
 from teacher_cache.mapped_shard import MappedShard, map_shard
 from teacher_cache.mirror import in_parallel
@@ -124,8 +125,10 @@ def copy_stores(
         scratch = Path(temporary)
         views = [View.open(place, scratch / f"source-{n}") for n, place in enumerate(sources)]
         teachers = _teachers(views, selection)
-        # The sources among themselves first, so that no empty store is made after a wrong one.
+        # What can be refused is refused before an empty store is made.
         require_agreement(views, teachers)
+        for place in (*sources, target):
+            require_corpus(place, views[0].store)
         goal = open_target(target, views[0].store, scratch / "draft")
         require_agreement([goal.view, *views], teachers)
         beforehand()

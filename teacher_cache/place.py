@@ -38,8 +38,19 @@ class Place:
 
         Returns:
             The place.
+
+        Raises:
+            PipeError: The server does not answer.
         """
-        return cls(location.rstrip("/").removesuffix("/store") or "/")
+        location = location.rstrip("/")
+        around = location.removesuffix("/store")
+        if around != location:
+            # A run may be called so, too.
+            files = RemoteFiles(location)
+            run = ("store/manifest.json", "corpus/manifest.json", RECIPE)
+            if not files.exists("manifest.json") and any(map(files.exists, run)):
+                around = location
+        return cls(around or "/")
 
     def __str__(self) -> str:
         return self.location

@@ -7,8 +7,9 @@ index when it is mapped, and each chunk against the record when it is first touc
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,16 @@ import numpy.typing as npt
 from data_prep.errors import PipeError
 from teacher_cache.commits import CommitLog
 from teacher_cache.layout import ShardLayout
-from teacher_cache.manifest import TeacherEntry
+from teacher_cache.manifest import Commit, TeacherEntry
 from teacher_cache.mapped_shard import MappedShard, map_shard, mapped_bytes
 from teacher_cache.shard_file import FileIdentity, ShardShape, require_committed
 from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored, columns_of
+
+T = TypeVar("T")
+
+_MOST_ATTEMPTS: Final = 3
+"""How often a shard's file is asked for that is gone before it is mapped."""
 
 _ROWS_AT_A_TIME = 512
 """Rows gathered before they are converted."""
@@ -101,8 +107,7 @@ class ShardReader:
                 f"found no vectors of {name} for rows {rows.start} to {rows.stop - 1} (shard "
                 f"{shard}), expected a committed shard; run `pipe teach --teacher {name}`."
             )
-        path, shape = self._source.path(entry, commit), self.shape(entry, shard)
-        mapped = map_shard(path, shape, commit.chunks_crc32c)
+        mapped = self._map_file(entry, commit)
         # What was checked before it was unmapped need not be read again.
         before = self._checked.get((entry.fingerprint, shard))
         if before and (before.identity, before.checksums) == (mapped.identity, mapped.checksums):
@@ -111,6 +116,41 @@ class ShardReader:
             mapped.identity, mapped.checksums, mapped.checked
         )
         return mapped
+
+    def _map_file(self, entry: TeacherEntry, commit: Commit) -> MappedShard:
+        """Map a shard's file; one that a cache has let go of is asked for again."""
+        shape = self.shape(entry, commit.shard)
+        for _ in range(_MOST_ATTEMPTS - 1):
+            path = self._source.path(entry, commit)
+            try:
+                return map_shard(path, shape, commit.chunks_crc32c)
+            except PipeError:
+                if not self._source.discard(entry, commit):
+                    raise
+        return map_shard(self._source.path(entry, commit), shape, commit.chunks_crc32c)
+
+    def _read(self, entry: TeacherEntry, shard: int, use: Callable[[MappedShard], T]) -> T:
+        """Read of a shard; if a chunk is damaged and the source has another file, of that one."""
+        mapped = self.shard(entry, shard)
+        before = mapped.resident
+        try:
+            found = use(mapped)
+        except PipeError:
+            commit = self._commits.read(entry, shard)
+            if commit is None or not self._source.discard(entry, commit):
+                raise
+            self._forget(entry, shard)
+            mapped = self.shard(entry, shard)
+            before = mapped.resident
+            found = use(mapped)
+        self._touched(mapped.resident - before)
+        return found
+
+    def _forget(self, entry: TeacherEntry, shard: int) -> None:
+        key = (entry.fingerprint, shard)
+        with self._lock:
+            self._mapped.pop(key, None)
+            self._checked.pop(key, None)
 
     def check(self, entry: TeacherEntry, shard: int, *, chunks: bool) -> None:
         """Check a committed shard: its record, its file's size and index, its checksums.
@@ -124,16 +164,11 @@ class ShardReader:
         Raises:
             PipeError: It is not committed, or is damaged.
         """
-        key = (entry.fingerprint, shard)
-        with self._lock:
-            self._mapped.pop(key, None)
-            self._checked.pop(key, None)
-        mapped = self.shard(entry, shard)
+        self._forget(entry, shard)
         if chunks:
-            before = mapped.resident
-            mapped.check()
-            self._touched(mapped.resident - before)
+            self._read(entry, shard, lambda mapped: mapped.check())
         else:
+            mapped = self.shard(entry, shard)
             require_committed(mapped.path, mapped.shape, mapped.checksums)
 
     def shape(self, entry: TeacherEntry, shard: int) -> ShardShape:
@@ -193,10 +228,7 @@ class ShardReader:
         storage = self._storage(entry)
         out: npt.NDArray[Any] | None = None
         for shard, places, positions in self._layout.by_shard(rows):
-            mapped = self.shard(entry, shard)
-            before = mapped.resident
-            taken = mapped.take(places)
-            self._touched(mapped.resident - before)
+            taken = self._read(entry, shard, partial(MappedShard.take, places=places))
             if len(taken) == len(rows):
                 return taken
             if out is None:

@@ -9,6 +9,7 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,11 +36,11 @@ class Listed:
 
     Attributes:
         size: Its bytes.
-        version: What changes when it does.
+        version: What changes when it does; None if the file system does not say.
     """
 
     size: int
-    version: str
+    version: str | None
 
 
 class RemoteFiles:
@@ -199,6 +200,23 @@ class RemoteFiles:
             return
         self._try(f"{self.root}/{name}", lambda files: files.put_file(str(source), full))
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there.
+
+        Args:
+            name: Relative to the root.
+
+        Raises:
+            PipeError: It cannot be removed.
+        """
+        full = self._full(name)
+
+        def asked(files: Any) -> None:
+            with suppress(FileNotFoundError):
+                files.rm_file(full)
+
+        self._try(f"{self.root}/{name}", asked)
+
     def _full(self, name: str) -> str:
         base = self._files()[1].rstrip("/")
         self._refuse_links(name)
@@ -268,8 +286,8 @@ def _checked(name: str) -> str:
     return name
 
 
-def _version(info: dict[str, Any]) -> str:
-    """What changes when a file does, from what its file system says of it."""
+def _version(info: dict[str, Any]) -> str | None:
+    """What changes when a file does, from what its file system says of it; a size is no mark."""
     keys = ("ETag", "etag", "blob_id", "md5Hash", "mtime", "LastModified", "created", "updated")
     marks = [str(info[key]) for key in keys if info.get(key) is not None]
-    return " ".join([str(info.get("size")), *marks[:1]])
+    return f"{info.get('size')} {marks[0]}" if marks else None

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from data_prep.errors import PipeError
 from teacher_cache.cached_shards import CachedShards
 from teacher_cache.file_lock import locked
-from teacher_cache.mirror import mirror
+from teacher_cache.mirror import forget, mirror
 from teacher_cache.place import Place
 from teacher_cache.store import TeacherStore
 
@@ -53,5 +54,11 @@ def open_remote(
     directory.mkdir(parents=True, exist_ok=True)
     with locked(cache / "stores" / f"{name}.lock"):
         mirror(files, directory)
+        try:
+            TeacherStore.open(directory, corpus)
+        except PipeError:
+            # What is wrong may be the mirror alone: a file that was damaged here.
+            forget(directory)
+            mirror(files, directory)
     shards = CachedShards(files, directory, cache, limit)
     return TeacherStore.open(directory, corpus, shards=shards)

@@ -34,6 +34,17 @@ class ShardSource(Protocol):
             PipeError: It cannot be fetched, or is not what was committed.
         """
 
+    def discard(self, entry: TeacherEntry, commit: Commit) -> bool:
+        """Hear that the file that ``path`` gave is gone or damaged.
+
+        Args:
+            entry: The teacher.
+            commit: The shard's commit.
+
+        Returns:
+            Whether ``path`` will give another file.
+        """
+
     def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:
         """Hear which shards will be asked for next; returns at once.
 
@@ -66,6 +77,10 @@ class LocalShards:
         path = shard_path(self.vectors / entry.config.name, commit.shard)
         refuse_links(path, self.vectors.parent)
         return path
+
+    def discard(self, entry: TeacherEntry, commit: Commit) -> bool:
+        """As ``ShardSource``: there is no other file, and this one is not touched."""
+        return False
 
     def expect(self, wanted: Sequence[tuple[TeacherEntry, Commit]]) -> None:
         """As ``ShardSource``: nothing to fetch."""

@@ -12,9 +12,11 @@ from typing import Final
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_write, refuse_link
+from data_prep.fingerprint import explain_change
 from teacher_cache.manifest import Commit, StoreManifest, read_record, write_record
-from teacher_cache.mirror import MANIFEST, has_store, mirror
+from teacher_cache.mirror import MANIFEST, has_store, mirror, require_bounded
 from teacher_cache.place import Place, canary_file, commit_file, head_file, shard_file
+from teacher_cache.remote_files import Listed
 from teacher_cache.roster import create_manifest
 from teacher_cache.store import TeacherStore
 from teacher_cache.views import View
@@ -134,34 +136,62 @@ class RemoteTarget(Target):
         """
         files = place.store
         if has_store(files):
-            mirror(files, draft)
+            listed = mirror(files, draft)
         else:
+            listed = {}
             layout = like.layout
             create_manifest(draft, like.corpus_fingerprint, layout.rows, layout.rows_per_shard)
         self._draft = draft
+        self._unsound = _set_aside_unsound(draft, listed)
         self.view = View(place.location, files, TeacherStore.open(draft))
 
     def publish(self, teachers: list[str]) -> None:
-        """As ``Target``; the manifest goes last."""
+        """As ``Target``; the manifest goes last.
+
+        Raises:
+            PipeError: Another process has put another store, or other teachers, there meanwhile.
+        """
+        self._with_standing()
         small = ["vectors.zarr/zarr.json"]
         for name in teachers:
             small += [f"vectors.zarr/{name}/zarr.json", head_file(name), canary_file(name)]
         for name in small:
             if (self._draft / name).exists():
                 self._upload_changed(self._draft / name, name)
-        manifest = read_record(self._draft / MANIFEST, StoreManifest)
-        if self.view.files.exists(MANIFEST):
-            # Another process may have added teachers since the draft was made.
-            path = self._draft / "standing.json"
-            self.view.files.download(MANIFEST, path)
-            standing = read_record(path, StoreManifest)
-            update = {
-                "teachers": {**standing.teachers, **manifest.teachers},
-                "metadata": {**standing.metadata, **manifest.metadata},
-            }
-            manifest = manifest.model_copy(update=update)
-        write_record(self._draft / "published.json", manifest)
+        write_record(self._draft / "published.json", self._with_standing())
         self._upload_changed(self._draft / "published.json", MANIFEST)
+
+    def _with_standing(self) -> StoreManifest:
+        """The draft's manifest, with the teachers that other processes have added since."""
+        ours, files = read_record(self._draft / MANIFEST, StoreManifest), self.view.files
+        if (size := files.size(MANIFEST)) is None:
+            return ours
+        require_bounded(files, MANIFEST, size)
+        path = self._draft / "standing.json"
+        files.download(MANIFEST, path)
+        standing = read_record(path, StoreManifest)
+        both = ours.teachers.keys() & standing.teachers.keys()
+        before, now = (
+            {
+                "corpus": manifest.corpus_fingerprint,
+                "rows": manifest.rows,
+                "rows_per_shard": manifest.rows_per_shard,
+                **{f"teacher {name}": manifest.teachers[name].fingerprint for name in sorted(both)},
+                **{f"last layer of {name}": _head_digest(manifest, name) for name in sorted(both)},
+            }
+            for manifest in (standing, ours)
+        )
+        if before != now:
+            raise PipeError(
+                f"another process has put another store in {files} meanwhile "
+                f"({explain_change(before, now)}), expected the one that this copy began with; "
+                "push to another place, or remove the store there."
+            )
+        update = {
+            "teachers": {**standing.teachers, **ours.teachers},
+            "metadata": {**standing.metadata, **ours.metadata},
+        }
+        return ours.model_copy(update=update)
 
     def _upload_changed(self, path: Path, name: str) -> None:
         files, content = self.view.files, path.read_bytes()
@@ -175,6 +205,12 @@ class RemoteTarget(Target):
     def put(self, commit: Commit, path: Path, record: Path) -> bool:
         """As ``Target``; the file's size and its end are read back before the commit goes."""
         files, name = self.view.files, shard_file(commit.teacher, commit.shard)
+        committed = commit_file(commit.teacher, commit.shard)
+        if self._is_committed(committed):
+            return False
+        if committed in self._unsound:
+            # First, so that it never stands beside another file than it describes.
+            files.remove(committed)
         files.upload(path, name)
         size = path.stat().st_size
         tail = min(size, _TAIL_BYTES)
@@ -187,8 +223,42 @@ class RemoteTarget(Target):
                 f"found {found} bytes or another end in {files}/{name}, expected the {size} bytes "
                 "that were uploaded; the same command uploads it again."
             )
-        files.upload(record, commit_file(commit.teacher, commit.shard))
+        if self._is_committed(committed):
+            return False
+        files.upload(record, committed)
         return True
+
+    def _is_committed(self, name: str) -> bool:
+        """Whether a record stands now that is not one of those that were found unsound."""
+        files, unsound = self.view.files, self._unsound.get(name)
+        size = files.size(name)
+        if size is None:
+            return False
+        return unsound is None or size != len(unsound) or files.read(name) != unsound
+
+
+def _set_aside_unsound(draft: Path, listed: dict[str, Listed]) -> dict[str, bytes]:
+    """Take the commits out of a draft that are damaged or whose shard is lost; their content."""
+    store = TeacherStore.open(draft, check_commits=False)
+    unsound = {}
+    for teacher in store.teachers:
+        for shard in store.committed(teacher):
+            file = listed.get(shard_file(teacher, shard))
+            try:
+                store.commit(teacher, shard)
+                if file is not None and file.size == store.shape(teacher, shard).file_bytes:
+                    continue
+            except PipeError:
+                pass  # what is damaged is as good as absent
+            record = store.commit_path(teacher, shard)
+            unsound[commit_file(teacher, shard)] = record.read_bytes()
+            record.unlink()
+    return unsound
+
+
+def _head_digest(manifest: StoreManifest, teacher: str) -> str | None:
+    head = manifest.teachers[teacher].head
+    return None if head is None else head.digest
 
 
 def open_target(place: Place, like: TeacherStore, draft: Path) -> Target:

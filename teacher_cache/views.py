@@ -45,9 +45,15 @@ class View:
         files = place.store
         directory = files.local
         if directory is None:
-            directory = scratch
-            mirror(files, directory)
-        elif not has_store(files):
+            mirror(files, scratch)
+            try:
+                return cls(place.location, files, TeacherStore.open(scratch))
+            except PipeError as error:
+                raise PipeError(
+                    f"the store in {files} is damaged, found in its mirror ({error}); "
+                    "`pipe store push` there from a whole store mends shards and their commits."
+                ) from None
+        if not has_store(files):
             raise PipeError(
                 f"found no store in {directory}, expected a manifest.json there; check the path."
             )
@@ -116,7 +122,14 @@ def fetch_checked(
     Raises:
         PipeError: It is missing, or is not what was committed.
     """
+    expected = store.shape(commit.teacher, commit.shard).file_bytes
     for last in (False, True):
+        found = files.size(name)
+        if found is not None and found != expected:
+            raise PipeError(
+                f"found {found:,} bytes in {files}/{name}, expected {expected:,}; it is not "
+                "downloaded: `pipe store push` copies the shard again from a whole store."
+            )
         files.download(name, path)
         try:
             store.check_file(path, commit)
@@ -125,7 +138,8 @@ def fetch_checked(
             if last:
                 raise PipeError(
                     f"{files}/{name} is not what its commit says, in two downloads ({error}); "
-                    "push the shard again from a whole copy."
+                    "remove that file there, and `pipe store push` copies it again from a whole "
+                    "store."
                 ) from None
         else:
             return

@@ -157,7 +157,7 @@ class ShardWriter:
                     return False
                 source = scratch / "shard"
                 if not source.exists():
-                    _link_or_copy(path, source)
+                    self._bring(path, source, entry, commit)
                 if not place_if_absent(source, target) and not self._is_committed_as(
                     entry, commit, target
                 ):
@@ -167,6 +167,17 @@ class ShardWriter:
                 if self._commits.write_if_absent(commit, scratch):
                     return True
         return False
+
+    def _bring(self, path: Path, source: Path, entry: TeacherEntry, commit: Commit) -> None:
+        """Bring a file to a writer's scratch.
+
+        One of another store is copied: were it linked, damage to one would be damage to both.
+        """
+        if path.is_relative_to(self._scratch):
+            _link_or_copy(path, source)
+        else:
+            shutil.copyfile(path, source)
+            check_file(source, self._reader.shape(entry, commit.shard), commit)
 
     def _is_committed_as(self, entry: TeacherEntry, commit: Commit, path: Path) -> bool:
         try:

@@ -68,9 +68,9 @@ def push_command(
     \b
     Examples:
       pipe store push s3://bucket/run --run r
-      pipe store push hf://datasets/me/vectors --run r --teacher stella
+      pipe store push hf://datasets/me/vectors --run r --teacher stella-en-1.5b-v5
     """
-    result(*copy([str(directory)], url, _selection(teachers, shards), jobs), as_json)
+    result(*copy([directory], url, _selection(teachers, shards), jobs), as_json)
 
 
 @click.command("pull")
@@ -104,7 +104,7 @@ def pull_command(
       pipe store pull s3://bucket/run --run r --shards 0-99
     """
     selection = _selection(teachers, shards, vectors=not no_vectors)
-    result(*copy([url], str(directory), selection, jobs), as_json)
+    result(*copy([url], directory, selection, jobs), as_json)
 
 
 @click.command("merge")

@@ -120,11 +120,11 @@ def test_parts_merge_into_the_whole(taught: Path, url: str, tmp_path: Path) -> N
     ok("store", "verify", "--run", tmp_path / "all")
 
 
-@pytest.mark.parametrize("shards", ["x", "1-", "-3", "1,,2", ""])
+@pytest.mark.parametrize("shards", ["x", "1-", "-3", "1,,2", "", "9-3", "0-99999999999"])
 def test_a_wrong_list_of_shards_is_a_usage_error(url: str, tmp_path: Path, shards: str) -> None:
     done = pipe("store", "pull", url, "--run", tmp_path / "r", "--shards", shards)
     assert done.exit_code == 2
-    assert "expected numbers and ranges as in 0-99,120" in done.output
+    assert "expected numbers and ranges such as 0-99,120" in done.output
 
 
 def test_a_place_that_is_not_there_is_a_sentence(url: str, tmp_path: Path) -> None:
@@ -136,3 +136,24 @@ def test_a_place_that_is_not_there_is_a_sentence(url: str, tmp_path: Path) -> No
     done = pipe("distill", "--run", tmp_path / "r", "--store", "s3://runs/nothing")
     assert done.exit_code == 2
     assert "check --store" in done.output
+
+
+def test_a_run_that_is_called_store(taught: Path, url: str, tmp_path: Path) -> None:
+    run = tmp_path / "store"
+    ok("store", "pull", url, "--run", run)
+    assert vector_files(run / "store") == vector_files(taught / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    ok("store", "push", f"{tmp_path}/there", "--run", run)
+    ok("store", "merge", run, "--into", tmp_path / "merged", "--shards", "0")
+    ok("store", "pull", run / "store", "--run", tmp_path / "back", "--shards", "0")
+    assert (tmp_path / "back" / "corpus" / "manifest.json").exists()
+
+
+def test_a_refused_pull_leaves_nothing(url: str, tmp_path: Path) -> None:
+    recipe = write_inputs(tmp_path / "inputs")
+    ok("prep", "--run", tmp_path / "r", "--recipe", recipe, "--set", "corpus.seed=77")
+    before = sorted(path for path in (tmp_path / "r").rglob("*"))
+    done = pipe("store", "pull", url, "--run", tmp_path / "r")
+    assert done.exit_code == 1
+    assert "holds another corpus than the store to be copied" in done.output
+    assert sorted(path for path in (tmp_path / "r").rglob("*")) == before

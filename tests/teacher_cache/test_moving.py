@@ -324,3 +324,166 @@ def test_pushing_what_is_no_run_is_a_sentence(tmp_path: Path, memory: str) -> No
         with pytest.raises(PipeError, match="found no store in"):
             copy([place], tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+def remote_file(place: str, name: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """A file of a place in memory, to be damaged."""
+    return fsspec.filesystem("memory"), f"{place.removeprefix('memory:/')}/store/{name}"
+
+
+@pytest.mark.parametrize("damage", ["shard gone", "shard cut", "commit cut", "commit of another"])
+def test_a_push_mends_what_is_damaged_there(
+    run: Path, store: TeacherStore, memory: str, tmp_path: Path, damage: str
+) -> None:
+    copy([run], memory)
+    what, how = damage.split(maxsplit=1)
+    names = {"shard": "vectors.zarr/wide/c/1/0", "commit": "commits/wide/00001.json"}
+    files, path = remote_file(memory, names[what])
+    if how == "gone":
+        files.rm_file(path)
+    elif how == "cut":
+        files.pipe_file(path, files.cat_file(path)[:-100])
+    else:
+        files.pipe_file(path, store.commit_path("wide", 0).read_bytes())
+    again = copy([run], memory)
+    assert (again.copied, again.standing) == (1, 5)
+    copy([memory], tmp_path / "back")
+    assert vector_files(tmp_path / "back" / "store") == vector_files(store.directory)
+
+
+def test_a_shard_that_was_lost_there_comes_back_with_its_own_commit(
+    tmp_path: Path, corpus: Corpus, memory: str
+) -> None:
+    """The vectors that are pushed again are another machine's."""
+    fill_shards(tmp_path / "a" / "store", corpus, dummy(), [0])
+    other = fill_shards(tmp_path / "b" / "store", corpus, dummy(), [0], noise=1e-3)
+    copy([tmp_path / "a"], memory)
+    files, path = remote_file(memory, "vectors.zarr/dummy/c/0/0")
+    files.rm_file(path)
+    assert copy([tmp_path / "b"], memory).copied == 1
+    copy([memory], tmp_path / "c")
+    assert commit_digests(TeacherStore.open(tmp_path / "c" / "store")) == commit_digests(other)
+
+
+@pytest.mark.parametrize("moment", ["before the upload", "before the commit"])
+def test_a_shard_committed_meanwhile_stays(
+    tmp_path: Path, corpus: Corpus, memory: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    first = fill_shards(tmp_path / "a" / "store", corpus, dummy(), [0])
+    fill_shards(tmp_path / "b" / "store", corpus, dummy(), [0])
+    record = first.commit_path("dummy", 0).read_bytes()
+    files, path = remote_file(memory, "commits/dummy/00000.json")
+    whole = RemoteFiles.upload
+    uploaded = []
+
+    def upload(self: RemoteFiles, source: Path, name: str) -> None:
+        uploaded.append(name)
+        whole(self, source, name)
+        early = name == "manifest.json" and moment == "before the upload"
+        if early or (name.endswith("/c/0/0") and moment == "before the commit"):
+            files.pipe_file(path, record)
+
+    monkeypatch.setattr(RemoteFiles, "upload", upload)
+    done = copy([tmp_path / "b"], memory)
+    assert (done.copied, done.standing) == (0, 1)
+    assert files.cat_file(path) == record
+    sent = "vectors.zarr/dummy/c/0/0" in uploaded
+    assert sent == (moment == "before the commit")
+
+
+@pytest.mark.parametrize("other", ["corpus", "teacher"])
+def test_another_store_that_appears_meanwhile_is_left_alone(
+    tmp_path: Path, corpus: Corpus, memory: str, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    fill_shards(tmp_path / "a" / "store", corpus, dummy(), [0])
+    theirs = make_corpus(tmp_path / "other", 170, seed=8) if other == "corpus" else corpus
+    changed = dummy() if other == "corpus" else dummy(prompts={"question": "query: "})
+    fill_shards(tmp_path / "b" / "store", theirs, changed, [0])
+    from teacher_cache import moving
+
+    opened = moving.open_target
+
+    def meanwhile(*arguments: object) -> object:
+        target = opened(*arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr(moving, "open_target", opened)
+        copy([tmp_path / "b"], memory)
+        return target
+
+    monkeypatch.setattr(moving, "open_target", meanwhile)
+    with pytest.raises(PipeError, match="another process has put another store in memory://"):
+        copy([tmp_path / "a"], memory)
+    copy([memory], tmp_path / "c")
+    standing = TeacherStore.open(tmp_path / "b" / "store")
+    pulled = TeacherStore.open(tmp_path / "c" / "store")
+    assert vector_files(pulled.directory) == vector_files(standing.directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("manifest.json", 2**26), ("commits/wide/00001.json", 2**22), ("heads/x.safetensors", 2**32),
+     ("vectors.zarr/wide/c/1/0", None)],
+)  # fmt: skip
+def test_what_is_too_large_is_not_downloaded(
+    run: Path, memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    name: str, most: int | None,
+) -> None:  # fmt: skip
+    copy([run], memory)
+    files, path = remote_file(memory, name)
+    if not files.exists(path):
+        files.pipe_file(path, b"x")
+    entry = files.store[path]
+    size = entry.size + 1 if most is None else most + 1
+    info, find = type(files).info, type(files).find
+
+    def large(self: object, where: str, **options: object) -> dict[str, object]:
+        found = info(self, where, **options)
+        return {**found, "size": size} if found["name"] == path else found
+
+    def listing(self: object, where: str, **options: object) -> dict[str, dict[str, object]]:
+        found = find(self, where, **options)
+        return {p: {**i, "size": size} if p == path else i for p, i in found.items()}
+
+    asked = []
+    whole = RemoteFiles.download
+
+    def noted(self: RemoteFiles, what: str, target: Path) -> None:
+        asked.append(what)
+        whole(self, what, target)
+
+    monkeypatch.setattr(type(files), "info", large)
+    monkeypatch.setattr(type(files), "find", listing)
+    monkeypatch.setattr(RemoteFiles, "download", noted)
+    with pytest.raises(PipeError, match=rf"found {size:,} bytes in .*{name}, expected"):
+        copy([memory], tmp_path / "back")
+    assert name not in asked
+
+
+def test_copies_on_one_file_system_share_no_bytes(
+    run: Path, store: TeacherStore, tmp_path: Path
+) -> None:
+    copy([run], tmp_path / "b")
+    there = TeacherStore.open(tmp_path / "b" / "store")
+    for name in store.teachers:
+        ours, theirs = (one.shard_path(name, 0) for one in (store, there))
+        assert ours.read_bytes() == theirs.read_bytes()
+        assert not ours.samefile(theirs)
+        assert theirs.stat().st_nlink == 1
+
+
+def test_a_copy_is_checked_before_it_is_placed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shutil.copyfile
+
+    def spoilt(source: Path, target: Path) -> None:
+        whole(source, target)
+        if Path(target).name == "shard":
+            content = bytearray(Path(target).read_bytes())
+            content[100] ^= 1
+            Path(target).write_bytes(content)
+
+    monkeypatch.setattr(shutil, "copyfile", spoilt)
+    with pytest.raises(PipeError, match="chunk 0 with other bytes"):
+        copy([run], tmp_path / "b")
+    assert not list((tmp_path / "b" / "store").glob("commits/*/*"))
+    assert not list((tmp_path / "b" / "store").glob("vectors.zarr/*/c/*/0"))

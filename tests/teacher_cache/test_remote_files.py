@@ -9,6 +9,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from data_prep.errors import PipeError
 from teacher_cache import patience, remote_files
+from teacher_cache.mirror import mirror
 from teacher_cache.remote_files import RemoteFiles
 
 
@@ -179,3 +180,25 @@ def test_a_missing_library_names_its_extra(
     monkeypatch.setattr(remote_files, "url_to_fs", missing)
     with pytest.raises(PipeError, match=said):
         RemoteFiles(url).list()
+
+
+def test_without_a_mark_of_change_a_file_is_fetched_again(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that keeps the size shows nowhere in such a listing."""
+    files, mirrored = RemoteFiles(memory), tmp_path / "mirror"
+    for name in ("manifest.json", "canary/dummy.json"):
+        (tmp_path / "file").write_text("one")
+        files.upload(tmp_path / "file", name)
+    find = MemoryFileSystem.find
+
+    def bare(self: MemoryFileSystem, path: str, **options: Any) -> dict[str, dict[str, Any]]:
+        found = find(self, path, **options)
+        return {where: {"size": info["size"], "type": "file"} for where, info in found.items()}
+
+    monkeypatch.setattr(MemoryFileSystem, "find", bare)
+    mirror(files, mirrored)
+    (tmp_path / "file").write_text("two")
+    files.upload(tmp_path / "file", "canary/dummy.json")
+    mirror(files, mirrored)
+    assert (mirrored / "canary" / "dummy.json").read_text() == "two"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from teacher_cache.placing import place_if_absent
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
-from teacher_cache.writer import digest_of_rows
+from teacher_cache.writer import check_file, digest_of_rows
 from tests.teacher_cache.small import dummy, make_corpus
 
 
@@ -267,3 +268,18 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
     assert not list((empty.directory / "scratch").iterdir())
     empty.write_shard("dummy", 0, units, corpus.text_digest(0))
     assert_sound(empty, corpus)
+
+
+def test_checking_a_file_takes_a_block_of_memory(tmp_path: Path, empty: TeacherStore) -> None:
+    shape = ShardShape(2**15, 2**15, 32, np.dtype("<f2"))
+    rows = np.random.default_rng(0).standard_normal((shape.rows, shape.columns)).astype("<f2")
+    path = tmp_path / "shard"
+    checksums = write_shard(path, rows, shape)
+    entry, log = empty.entry("dummy"), CommitLog(tmp_path, empty.layout)
+    commit = log.new(entry, 0, "0" * 64, digest_of_rows(rows), checksums, None)
+    tracemalloc.start()
+    try:
+        check_file(path, shape, commit)
+        assert tracemalloc.get_traced_memory()[1] < shape.file_bytes / 2
+    finally:
+        tracemalloc.stop()
