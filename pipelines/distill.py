@@ -37,7 +37,7 @@ def distill(
         corpus=run.corpus,
         store=store or run.store,
         places=run.students,
-        teachers=recipe.target_weights,
+        teachers=recipe.target_teachers,
         student=recipe.student,
         losses=recipe.losses,
         stages=recipe.stages,

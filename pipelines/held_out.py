@@ -12,6 +12,7 @@ from pipelines.run import Run
 from student.used_rows import held_out_shards
 from teacher_cache.shard_list import format_shards
 from teacher_cache.store import TeacherStore
+from teacher_cache.taught import require_taught
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def read_held_out(run: Run) -> HeldOutRows | None:
         The rows; None where the corpus holds out too few.
 
     Raises:
-        PipeError: The store lacks rows of a teacher in the target.
+        PipeError: The store lacks rows of a teacher in the target, or has those of a teacher with
+            other settings, or a text is not the corpus's.
     """
     corpus = Corpus.open(run.corpus)
     count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
@@ -58,7 +60,7 @@ def read_held_out(run: Run) -> HeldOutRows | None:
         committed = store.committed(name) if name in store.teachers else frozenset()
         missing = held_out_shards(store.layout, count) - committed
         if not missing:
-            there.append(name)
+            there.append(teacher)
         elif name in weights:
             raise PipeError(
                 f"the held-out rows 0 to {count - 1} are needed of every teacher in the target, "
@@ -67,10 +69,11 @@ def read_held_out(run: Run) -> HeldOutRows | None:
             )
         else:
             say(f"the store lacks held-out rows of teacher {name}; its agreement is not measured")
+    require_taught(store, there)
     texts, roles = corpus.take(rows)
     return HeldOutRows(
         texts=texts,
         roles=roles,
         target_NT=store.read(rows, teachers=list(weights), weights=list(weights.values())),
-        teachers={name: store.read_teacher(name, rows) for name in there},
+        teachers={each.name: store.read_teacher(each.name, rows) for each in there},
     )

@@ -91,14 +91,19 @@ class Recipe(Settings):
         return self
 
     @property
+    def target_teachers(self) -> tuple[TeacherConfig, ...]:
+        """The teachers in the target, in the order of its columns."""
+        return tuple(teacher for teacher in self.teachers if teacher.weight)
+
+    @property
     def target_weights(self) -> dict[str, float]:
         """The teachers in the target, in the order of its columns, and the weight of each."""
-        return {teacher.name: teacher.weight for teacher in self.teachers if teacher.weight}
+        return {teacher.name: teacher.weight for teacher in self.target_teachers}
 
     @property
     def target_width(self) -> int:
         """T: the widths of the teachers in the target together."""
-        return sum(teacher.dim for teacher in self.teachers if teacher.weight)
+        return sum(teacher.dim for teacher in self.target_teachers)
 
     def teacher(self, name: str) -> TeacherConfig:
         """Find one of the recipe's teachers.

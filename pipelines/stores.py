@@ -160,7 +160,7 @@ def mend(run: Run, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any]]
 def _scope(run: Run, corpus: Corpus, asked: Asked) -> Scope:
     teachers, shards = asked.teachers or None, None
     if asked.used:
-        teachers = teachers or tuple(teacher.name for teacher in run.recipe.teachers)
+        teachers = teachers or tuple(run.recipe.target_weights)
         layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
         recipe = run.recipe
         shards = run_shards(

@@ -32,8 +32,10 @@ from student.places import Places
 from student.stage_rows import RowChoice, choose_rows, fitting_steps, stage_order
 from student.trainer import DistillTrainer
 from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
+from teacher_cache.config import TeacherConfig
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
+from teacher_cache.taught import require_taught
 
 Report = Callable[[str], None]
 
@@ -46,7 +48,7 @@ class Distillation:
         corpus: The corpus directory.
         store: The store directory, or where the store lies and the cache for it.
         places: Where the start, the checkpoints and the final weights go.
-        teachers: The teachers in the target, in order, and the weight of each.
+        teachers: The teachers in the target, in order, with the recipe's settings.
         student: The recipe's student.
         losses: The recipe's loss weights.
         stages: The recipe's stages.
@@ -58,12 +60,17 @@ class Distillation:
     corpus: Path
     store: Path | RemoteStore
     places: Places
-    teachers: dict[str, float]
+    teachers: Sequence[TeacherConfig]
     student: StudentConfig
     losses: LossConfig
     stages: Sequence[StageConfig]
     training: TrainingConfig
     rows: RowChoice = "all"
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The teachers' names, in the order of the target's columns, and the weight of each."""
+        return {teacher.name: teacher.weight for teacher in self.teachers}
 
 
 def settle(training: TrainingConfig, recorded: TrainingConfig | None = None) -> TrainingConfig:
@@ -108,8 +115,8 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
 
     Raises:
         PipeError: The stage does not exist, the one before is not finished, the store lacks
-            rows, a setting changed since the stage began, another process trains in the same
-            run, or a loss is not finite.
+            rows or was made by other teachers, a setting changed since the stage began, another
+            process trains in the same run, or a loss is not finite.
     """
     if not 1 <= number <= len(run.stages):
         raise PipeError(
@@ -117,10 +124,10 @@ def run_stage(run: Distillation, number: int, report: Report) -> Path:
         )
     corpus = Corpus.open(run.corpus)
     store = open_store(run.store, corpus)
-    _require_teachers(store, run.teachers)
+    require_taught(store, run.teachers)
     if isinstance(run.store, RemoteStore):
         blocks = run.training.order_block_rows, run.training.order_window_blocks
-        require_room(store, list(run.teachers), *blocks, run.store.limit)
+        require_room(store, list(run.weights), *blocks, run.store.limit)
     with exclusive(run.places.root, "is training in"):
         return _run_alone(run, number, corpus, store, report)
 
@@ -130,7 +137,7 @@ def _run_alone(
 ) -> Path:
     stage, places = run.stages[number - 1], run.places
     title, final = f"stage {number} ({stage.name})", places.final(number)
-    target_width = sum(store.teachers[name].config.dim for name in run.teachers)
+    target_width = sum(teacher.dim for teacher in run.teachers)
     widths = {
         head: target_width if width == "target" else width
         for head, width in run.student.heads.items()
@@ -149,7 +156,7 @@ def _run_alone(
         report(f"{title} is done: {final}")
         return final
 
-    chosen = choose_rows(store, corpus, run.teachers, run.rows, recorded)
+    chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
     order = stage_order(stage, training, number, chosen.rows)
     student = _initial_student(run, number, report)
     used = {head for earlier in run.stages[:number] for head in earlier.heads}
@@ -170,7 +177,7 @@ def _run_alone(
         tokenization = Tokenization(
             student.tokenizer, student.prompts, student.max_tokens, training.group_tokens
         )
-        return BatchStream(run.corpus, run.store, run.teachers, order, steps, tokenization)
+        return BatchStream(run.corpus, run.store, run.weights, order, steps, tokenization)
 
     if fitting_steps(stage) and new and not step:
         moments = collect(student.eval(), stream(range(fitting_steps(stage))))
@@ -207,7 +214,7 @@ def _identity(
         training=training,
         teachers=tuple(
             TeacherShare(name=name, weight=weight, fingerprint=store.teachers[name].fingerprint)
-            for name, weight in run.teachers.items()
+            for name, weight in run.weights.items()
         ),
         corpus=store.corpus_fingerprint,
         shards=shards,
@@ -282,12 +289,3 @@ def _keep_start(run: Distillation, report: Report) -> None:
         Student.from_start(run.student).save(places.final(0))
         write_json(places.start_settings, settings)
         report(f"the student's start is kept in {places.final(0)}")
-
-
-def _require_teachers(store: TeacherStore, teachers: dict[str, float]) -> None:
-    for name in teachers:
-        if name not in store.teachers:
-            raise PipeError(
-                f"the store has no teacher {name!r}; it has {', '.join(store.teachers) or 'none'}. "
-                f"Run `pipe teach --teacher {name}` first."
-            )
