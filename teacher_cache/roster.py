@@ -197,9 +197,10 @@ class Roster:
                 return standing
             entry = TeacherEntry.of(config, self._keep_head(config, head))
             array = self._vectors / config.name
-            if not array.exists():
-                corpus = self.manifest.corpus_fingerprint
-                create_array(array, self._layout, entry, corpus)
+            refuse_link(array)
+            # A worker that was killed may have left the bare directory.
+            if not (array / METADATA).exists() and not (array / "c").exists():
+                self._make_array(entry)
             self._check_array(entry, None)
             self._write(entry, metadata_digest(array))
         return entry
@@ -210,22 +211,26 @@ class Roster:
         Args:
             entry: The teacher.
         """
-        place = self._directory / "scratch"
-        refuse_link(place)
-        place.mkdir(exist_ok=True)
-        with exclusive(self._directory), TemporaryDirectory(dir=place) as scratch:
+        with exclusive(self._directory):
             self._use(read_manifest(self._directory))
-            array = self._vectors / entry.config.name
-            made = Path(scratch) / entry.config.name
-            create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
-            array.mkdir(parents=True, exist_ok=True)
-            replace_durably(made / METADATA, array / METADATA)
-            self._write(entry, metadata_digest(array))
+            self._make_array(entry)
+            self._write(entry, metadata_digest(self._vectors / entry.config.name))
 
     def mend_group(self) -> None:
         """Make the metadata of the group around the arrays again."""
         with exclusive(self._directory):
             create_group(self._vectors)
+
+    def _make_array(self, entry: TeacherEntry) -> None:
+        """Make an array's metadata elsewhere and put it in its place whole."""
+        place, array = self._directory / "scratch", self._vectors / entry.config.name
+        refuse_link(place)
+        place.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=place) as scratch:
+            made = Path(scratch) / entry.config.name
+            create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
+            array.mkdir(parents=True, exist_ok=True)
+            replace_durably(made / METADATA, array / METADATA)
 
     def _keep_head(self, config: TeacherConfig, head: LinearHead | None) -> HeadEntry | None:
         if config.storage != "factored":

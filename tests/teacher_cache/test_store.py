@@ -241,3 +241,10 @@ def test_a_fixture_teacher_is_an_ordinary_one(store: TeacherStore, corpus: Corpu
     np.testing.assert_array_equal(
         store.read_teacher("wide", np.arange(128, 170)), vectors.astype(np.float16)
     )
+
+
+def test_a_bare_directory_of_a_killed_worker_is_no_obstacle(tmp_path: Path, corpus: Corpus) -> None:
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    (store.directory / "vectors.zarr" / "dummy").mkdir()
+    store.add_teacher(dummy())
+    assert store.missing("dummy") == [0, 1, 2]
