@@ -197,9 +197,10 @@ class Roster:
                 return standing
             entry = TeacherEntry.of(config, self._keep_head(config, head))
             array = self._vectors / config.name
-            # Without its metadata it is what a worker has left that was killed at this point.
-            if not (array / METADATA).exists():
-                self._make_metadata(entry)
+            refuse_link(array)
+            # A worker that was killed may have left the bare directory.
+            if not (array / METADATA).exists() and not (array / "c").exists():
+                self._make_array(entry)
             self._check_array(entry, None)
             self._write(entry, metadata_digest(array))
         return entry
@@ -212,26 +213,24 @@ class Roster:
         """
         with exclusive(self._directory):
             self._use(read_manifest(self._directory))
-            self._make_metadata(entry)
+            self._make_array(entry)
             self._write(entry, metadata_digest(self._vectors / entry.config.name))
-
-    def _make_metadata(self, entry: TeacherEntry) -> None:
-        """Write an array's metadata elsewhere and put it in place whole."""
-        place = self._directory / "scratch"
-        refuse_link(place)
-        place.mkdir(exist_ok=True)
-        array = self._vectors / entry.config.name
-        refuse_link(array)
-        with TemporaryDirectory(dir=place) as scratch:
-            made = Path(scratch) / entry.config.name
-            create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
-            array.mkdir(parents=True, exist_ok=True)
-            replace_durably(made / METADATA, array / METADATA)
 
     def mend_group(self) -> None:
         """Make the metadata of the group around the arrays again."""
         with exclusive(self._directory):
             create_group(self._vectors)
+
+    def _make_array(self, entry: TeacherEntry) -> None:
+        """Make an array's metadata elsewhere and put it in its place whole."""
+        place, array = self._directory / "scratch", self._vectors / entry.config.name
+        refuse_link(place)
+        place.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=place) as scratch:
+            made = Path(scratch) / entry.config.name
+            create_array(made, self._layout, entry, self.manifest.corpus_fingerprint)
+            array.mkdir(parents=True, exist_ok=True)
+            replace_durably(made / METADATA, array / METADATA)
 
     def _keep_head(self, config: TeacherConfig, head: LinearHead | None) -> HeadEntry | None:
         if config.storage != "factored":

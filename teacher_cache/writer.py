@@ -261,8 +261,9 @@ class ShardWriter:
         if not self._scratch.is_dir():
             return
         for path in self._scratch.iterdir():
-            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # a writer that has finished meanwhile
+                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def check_file(path: Path, shape: ShardShape, commit: Commit) -> None:

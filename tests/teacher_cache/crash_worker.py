@@ -15,7 +15,7 @@ from teacher_cache.store import TeacherStore
 from teacher_cache.workers import Worker
 from tests.teacher_cache.small import dummy
 
-SECONDS_A_SHARD = 0.003
+SECONDS_A_SHARD = 0.01
 
 
 class NotingEncoder(DummyEncoder):

@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import time
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,13 @@ from teacher_cache.fill import fill
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 from teacher_cache.workers import Worker
-from tests.teacher_cache.crash_worker import work
+from tests.teacher_cache.crash_worker import SECONDS_A_SHARD, work
 from tests.teacher_cache.small import dummy, make_corpus, vector_files
 
 SHARDS = 24
 ROWS = SHARDS * 64 - 7
 WORKERS = 2
-LONGEST_LIFE = 0.5
+MOST_SHARDS = 3
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.teacher_cache.crash_worker"])
@@ -38,6 +39,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TeacherStore:
     return store
 
 
+def wait_for_shards(life: BaseProcess, log: Path, shards: int) -> None:
+    """Until a worker has begun so many, or has ended."""
+
+    def begun() -> int:
+        lines = log.read_text().splitlines() if log.exists() else []
+        # The canary's texts, which are noted as well, begin otherwise.
+        own = (f"{life.pid} passage ", f"{life.pid} question ")
+        return sum(line.startswith(own) for line in lines)
+
+    while begun() < shards and life.is_alive():
+        life.join(0.001)
+
+
 def crash(place: Path, undisturbed: TeacherStore, dice: random.Random, kills: int) -> int:
     """Fill a store, killing workers until it is full or there have been so many kills."""
     place.mkdir()
@@ -45,7 +59,7 @@ def crash(place: Path, undisturbed: TeacherStore, dice: random.Random, kills: in
     directory, log = place / "store", place / "log"
     workers = [Worker(number, WORKERS) for number in range(1, WORKERS + 1)]
     killed = 0
-    lives: dict[Worker, multiprocessing.process.BaseProcess] = {}
+    lives: dict[Worker, BaseProcess] = {}
     unfinished = set(workers)
     while unfinished:
         for worker in unfinished - lives.keys():
@@ -54,7 +68,8 @@ def crash(place: Path, undisturbed: TeacherStore, dice: random.Random, kills: in
             lives[worker] = life
         if killed < kills:
             victim = dice.choice(sorted(unfinished, key=lambda worker: worker.number))
-            lives[victim].join(dice.uniform(0, LONGEST_LIFE))
+            wait_for_shards(lives[victim], log, dice.randrange(MOST_SHARDS + 1))
+            lives[victim].join(dice.uniform(0, 3 * SECONDS_A_SHARD))
             if lives[victim].is_alive():
                 lives[victim].kill()
                 killed += 1
@@ -71,7 +86,10 @@ def crash(place: Path, undisturbed: TeacherStore, dice: random.Random, kills: in
                 del lives[worker]
     store = TeacherStore.open(directory, corpus)
     assert verify(store, corpus) == []
-    assert vector_files(directory) == vector_files(undisturbed.directory)
+    found = vector_files(directory)
+    # Only a file that was never put in its place may be left besides.
+    whole = {name: content for name, content in found.items() if not name.startswith(".")}
+    assert whole == vector_files(undisturbed.directory)
     numbers = {corpus.texts(shard)[0][0]: shard for shard in range(SHARDS)}
     notes = [line.split(" ", 1) for line in log.read_text().splitlines()]
     encoded = [(int(life), numbers[text]) for life, text in notes if text in numbers]
