@@ -54,11 +54,11 @@ def open_remote(
     directory.mkdir(parents=True, exist_ok=True)
     with locked(cache / "stores" / f"{name}.lock"):
         mirror(files, directory)
+        shards = CachedShards(files, directory, cache, limit)
         try:
-            TeacherStore.open(directory, corpus)
+            return TeacherStore.open(directory, corpus, shards=shards)
         except PipeError:
             # What is wrong may be the mirror alone: a file that was damaged here.
             forget(directory)
             mirror(files, directory)
-    shards = CachedShards(files, directory, cache, limit)
     return TeacherStore.open(directory, corpus, shards=shards)
