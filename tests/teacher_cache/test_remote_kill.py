@@ -52,7 +52,10 @@ def finish_and_compare(source: str | Path, target: Path, undisturbed: Path) -> N
         require_whole(target)
     copy([source], target)
     copy_corpus(Place.of(str(source)), Place(str(target)), 4)
-    assert vector_files(target / "store") == vector_files(undisturbed / "store")
+    found = vector_files(target / "store")
+    # A kill in the middle of a small write leaves its unfinished file, which nobody reads.
+    found = {name: content for name, content in found.items() if not name.endswith(".tmp")}
+    assert found == vector_files(undisturbed / "store")
     corpus = Corpus.open(target / "corpus")
     assert verify(TeacherStore.open(target / "store"), corpus) == []
 
