@@ -20,9 +20,6 @@ from teacher_cache.shard_file import (
     file_checksums,
 )
 
-_FAULT_BYTES = 2**16
-"""What the kernel maps around a row that is touched, at least."""
-
 
 class MappedShard:
     """A shard's rows, read from the page cache; a chunk's checksum is checked at its first touch.
@@ -33,7 +30,7 @@ class MappedShard:
         identity: Tells this file from one that takes its place: inode, time of change, bytes.
         checksums: The crc32c that each chunk should have.
         checked: Which chunks have been checked, (chunks,).
-        resident: Bytes that this process has touched since the last ``release``, about.
+        touched: Whether this process may hold pages of it since the last ``release``.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class MappedShard:
         self.identity = identity
         self.checksums = checksums
         self.checked = np.zeros(shape.chunks, bool)
-        self.resident = 0
+        self.touched = False
         self._mapping = mapping
         self._rows: npt.NDArray[Any] = np.ndarray(
             (shape.chunks, ROWS_PER_CHUNK, shape.columns),
@@ -85,22 +82,20 @@ class MappedShard:
             self._check(np.arange(first, last + 1))
             offset = first * ROWS_PER_CHUNK
             within = slice(places.start - offset, places.stop - offset)
-            self.resident += (places.stop - places.start) * self.shape.row_bytes
             if first == last:
                 return self._rows[first, within]
             return self._rows[first : last + 1].reshape(-1, self.shape.columns)[within]
         chunks, within_chunk = np.divmod(places, ROWS_PER_CHUNK)
         self._check(chunks)
-        self.resident += len(places) * (self.shape.row_bytes + _FAULT_BYTES)
         taken: npt.NDArray[Any] = self._rows[chunks, within_chunk]
         return taken
 
     def _check(self, chunks: npt.NDArray[np.int64]) -> None:
+        self.touched = True
         if self.checked[chunks].all():
             return
         for chunk in np.unique(chunks[~self.checked[chunks]]).tolist():
             content = self._rows[chunk].reshape(-1).view(np.uint8)
-            self.resident += self.shape.chunk_bytes
             if crc32c(content) != self.checksums[chunk]:
                 raise damaged(self.path, f"chunk {chunk} with other bytes", "the bytes as written")
             self.checked[chunk] = True
@@ -128,7 +123,7 @@ class MappedShard:
     def release(self) -> None:
         """Take the file's pages out of this process's memory; they stay in the page cache."""
         self._mapping.madvise(mmap.MADV_DONTNEED)
-        self.resident = 0
+        self.touched = False
 
 
 def map_shard(path: Path, shape: ShardShape, checksums: Sequence[int] | None = None) -> MappedShard:

@@ -5,11 +5,12 @@ index when it is mapped, and each chunk against the record when it is first touc
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +29,14 @@ T = TypeVar("T")
 _MOST_ATTEMPTS: Final = 3
 """How often a shard's file is asked for that is gone before it is mapped."""
 
-_ROWS_AT_A_TIME = 512
+_ROWS_AT_A_TIME = 128
 """Rows gathered before they are converted."""
 
 _MOST_RESIDENT = 256 * 2**20
-"""Bytes of mapped files, this program's own included, after which shards' pages leave this process;
-the page cache keeps them."""
+"""Bytes of mapped shards after which their pages leave this process; the page cache keeps them."""
 
-_LOOK_AFTER = 8 * 2**20
-"""Bytes read between two looks at how much is mapped."""
+_SHARDS_AT_A_TIME = 32
+"""Shards that are read between two looks at how much is mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,6 @@ class ShardReader:
     def _read(self, entry: TeacherEntry, shard: int, use: Callable[[MappedShard], T]) -> T:
         """Read of a shard; if a chunk is damaged and the source has another file, of that one."""
         mapped = self.shard(entry, shard)
-        before = mapped.resident
         try:
             found = use(mapped)
         except PipeError:
@@ -141,9 +140,7 @@ class ShardReader:
                 raise
             self._forget(entry, shard)
             mapped = self.shard(entry, shard)
-            before = mapped.resident
             found = use(mapped)
-        self._touched(mapped.resident - before)
         return found
 
     def _forget(self, entry: TeacherEntry, shard: int) -> None:
@@ -166,7 +163,8 @@ class ShardReader:
         """
         self._forget(entry, shard)
         if chunks:
-            self._read(entry, shard, lambda mapped: mapped.check())
+            with self._bounded():
+                self._read(entry, shard, lambda mapped: mapped.check())
         else:
             mapped = self.shard(entry, shard)
             require_committed(mapped.path, mapped.shape, mapped.checksums)
@@ -225,31 +223,35 @@ class ShardReader:
         Raises:
             PipeError: A row's shard is not committed, or is damaged.
         """
+        groups = [*self._layout.by_shard(rows)]
+        if len(groups) == 1:
+            shard, places, _ = groups[0]
+            with self._bounded():
+                return self._read(entry, shard, partial(MappedShard.take, places=places))
         storage = self._storage(entry)
-        out: npt.NDArray[Any] | None = None
-        for shard, places, positions in self._layout.by_shard(rows):
-            taken = self._read(entry, shard, partial(MappedShard.take, places=places))
-            if len(taken) == len(rows):
-                return taken
-            if out is None:
-                out = np.empty((len(rows), storage.columns), storage.dtype)
-            out[positions] = taken
-        return np.empty((0, storage.columns), storage.dtype) if out is None else out
+        out: Stored = np.empty((len(rows), storage.columns), storage.dtype)
+        for first in range(0, len(groups), _SHARDS_AT_A_TIME):
+            with self._bounded():
+                for shard, places, positions in groups[first : first + _SHARDS_AT_A_TIME]:
+                    take = partial(MappedShard.take, places=places)
+                    out[positions] = self._read(entry, shard, take)
+        return out
 
-    def _touched(self, size: int) -> None:
-        """Count the bytes that have come into memory, and let them go when they are many.
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Count what the block maps in, and let mapped pages go when they are many.
 
-        The kernel maps more around a row than the row, by its own rules; so what was counted only
-        says when to look.
+        The kernel maps more around a row than the row, by its own rules; so what has come is looked
+        up. What others in this process map is theirs.
         """
-        self._resident += size
-        if self._resident < _LOOK_AFTER:
-            return
-        self._resident = 0
-        if mapped_bytes() > _MOST_RESIDENT:
+        before = mapped_bytes()
+        yield
+        self._resident += max(mapped_bytes() - before, 0)
+        if self._resident > _MOST_RESIDENT:
             with self._lock:
+                self._resident = 0
                 for mapped in self._mapped.values():
-                    if mapped.resident:
+                    if mapped.touched:
                         mapped.release()
 
     def scaled(
