@@ -1,11 +1,12 @@
 """Push, pull and merge: copying a run's corpus and store between places."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
+from pydantic import ByteSize, TypeAdapter
 
 from data_prep.errors import PipeError, UsageError
 from pipelines.report import duration, say, size
@@ -90,15 +91,18 @@ def reading_from(place: str, cache: Path | None, cache_size: str) -> Path | Remo
     Raises:
         UsageError: The size is none.
     """
+    try:
+        # pydantic reads the number in front and lets the rest be.
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[A-Za-z]*\s*", cache_size):
+            raise ValueError
+        limit = TypeAdapter(ByteSize).validate_python(cache_size)
+    except ValueError:
+        raise UsageError(
+            f"found the cache size {cache_size!r}, expected a number with a unit, such as 200GB."
+        ) from None
     where = Place.of(place)
     if "://" not in place:
         return Path(where.location) / "store"
-    try:
-        limit = TypeAdapter(ByteSize).validate_python(cache_size)
-    except ValidationError:
-        raise UsageError(
-            f"found the cache size {cache_size!r}, expected a number of bytes, such as 200GB."
-        ) from None
     return RemoteStore(where, cache or default_cache(), int(limit))
 
 

@@ -12,6 +12,7 @@ from student.used_rows import run_shards
 from teacher_cache.findings import Checked, Findings, Scope
 from teacher_cache.layout import ShardLayout
 from teacher_cache.repair import repair
+from teacher_cache.roster import holds_commits
 from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem
@@ -110,7 +111,7 @@ def check(run: Run, asked: Asked) -> tuple[str, dict[str, Any], bool]:
     if findings.errors:
         lines.append(
             f"next: `pipe store repair --run {run.directory}` sets what is bad aside, and "
-            "`pipe teach` does that alone again"
+            "says what makes it again"
         )
     data = {
         "checked": {
@@ -147,7 +148,8 @@ def mend(run: Run, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any]]
     after += [f"`pipe teach --run {run.directory}`"] if outcome.vectors else []
     lines = [f"would be done: {line}" if pretend else line for line in outcome.done]
     lines += [f"not mended: {problem.message}" for problem in outcome.left]
-    lines.append("next: " + ", then ".join(after) if after else "nothing is left to be done")
+    nothing = "nothing would be left" if pretend else "nothing is left to be done"
+    lines.append("next: " + ", then ".join(after) if after else nothing)
     data = {
         "done": [] if pretend else outcome.done,
         "would_be_done": outcome.done if pretend else [],
@@ -190,7 +192,7 @@ def _share(sample: str | None) -> int | float | None:
 
 def _require_store(run: Run) -> None:
     path = run.store / "manifest.json"
-    if not (path.exists() or path.is_symlink()):
+    if not (path.exists() or path.is_symlink() or holds_commits(run.store)):
         raise PipeError(f"there is no store in {run.store}; run `pipe teach` first.")
 
 

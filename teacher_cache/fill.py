@@ -131,6 +131,9 @@ def fill_share(
         sweep(store.directory, teacher.name, session)
     if shards:
         store.entry(teacher.name)  # an actor may have entered it, which this object has yet to read
+    if worker.of > 1 and teacher.name in store.teachers:
+        left = len(store.missing(teacher.name))
+        report(f"{teacher.name}: worker {worker} is done; {left} shards of others are missing")
     return FillSummary(
         teacher=teacher.name,
         shards_written=shards_written,

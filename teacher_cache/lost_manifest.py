@@ -12,7 +12,7 @@ from teacher_cache.aside import Aside
 from teacher_cache.config import TeacherConfig
 from teacher_cache.heads import head_path
 from teacher_cache.manifest import MOST_RECORD_BYTES, Commit, HeadEntry, TeacherEntry, read_record
-from teacher_cache.roster import create_manifest, read_manifest
+from teacher_cache.roster import create_manifest, holds_commits, read_manifest
 from teacher_cache.store import TeacherStore
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def rebuild_manifest(
         PipeError: There is no store, or all of it is of another corpus.
     """
     path = directory / "manifest.json"
-    if not (path.exists() or path.is_symlink()):
+    stands = path.exists() or path.is_symlink()
+    if not stands and not holds_commits(directory):
         raise error
     commits = {name: list(_readable_commits(directory, name)) for name in _directories(directory)}
     if _is_sound(directory) and not any(
@@ -55,10 +56,13 @@ def rebuild_manifest(
         damaged = read_bounded(path, MOST_RECORD_BYTES)
     except (OSError, ValueError):
         damaged = b""
-    kept = aside.move("store/manifest", **{path.name: path})
-    done = [f"the manifest is made again; what stood there is in {kept}"]
+    done = ["the manifest, which was gone, is made again"]
+    if stands:
+        kept = aside.move("store/manifest", **{path.name: path})
+        done = [f"the manifest is made again; what stood there is in {kept}"]
     if not aside.pretend:
-        create_manifest(directory, corpus.fingerprint, corpus.rows, corpus.rows_per_shard)
+        size = corpus.rows, corpus.rows_per_shard
+        create_manifest(directory, corpus.fingerprint, *size, again=True)
     for config in teachers:
         found = commits.pop(config.name, [])
         head = _known_head(directory, config, damaged)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from data_prep.errors import UsageError
 from teacher_cache.remote_files import RemoteFiles
 
 RECIPE: Final = "recipe.toml"
@@ -41,7 +42,10 @@ class Place:
 
         Raises:
             PipeError: The server does not answer.
+            UsageError: It is empty, as an unset variable is.
         """
+        if not location.strip():
+            raise UsageError("found an empty name for a place, expected a directory or a URL.")
         location = location.rstrip("/")
         around = location.removesuffix("/store")
         if around != location:

@@ -271,7 +271,9 @@ class Roster:
         )
 
 
-def create_manifest(directory: Path, fingerprint: str, rows: int, rows_per_shard: int) -> None:
+def create_manifest(
+    directory: Path, fingerprint: str, rows: int, rows_per_shard: int, *, again: bool = False
+) -> None:
     """Make an empty store, unless one is there.
 
     Args:
@@ -279,6 +281,10 @@ def create_manifest(directory: Path, fingerprint: str, rows: int, rows_per_shard
         fingerprint: Of the corpus.
         rows: Rows of the corpus.
         rows_per_shard: Rows of a shard, a multiple of 64.
+        again: Whether records that are there are known, and their manifest lost.
+
+    Raises:
+        PipeError: There are records, whose manifest is lost.
     """
     manifest = StoreManifest(
         corpus_fingerprint=fingerprint, rows=rows, rows_per_shard=rows_per_shard
@@ -286,8 +292,22 @@ def create_manifest(directory: Path, fingerprint: str, rows: int, rows_per_shard
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory):
         if not (directory / _MANIFEST).exists():
+            if not again and holds_commits(directory):
+                raise PipeError(
+                    f"found committed shards in {directory} and no {_MANIFEST}, expected one; "
+                    "`pipe store repair` makes it again."
+                )
             create_group(directory / "vectors.zarr")
             write_record(directory / _MANIFEST, manifest)
+
+
+def holds_commits(directory: Path) -> bool:
+    """Say whether a directory has commit records, with a manifest or without.
+
+    Args:
+        directory: The store's directory, which need not exist.
+    """
+    return next(directory.glob("commits/*/*.json"), None) is not None
 
 
 def read_manifest(directory: Path) -> StoreManifest:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -98,3 +99,31 @@ def test_a_part_of_the_store(run: Path) -> None:
         assert (refused.exit_code, "expected a number of shards" in refused.stderr) == (2, True)
     refused = pipe(run, "store", "verify", "--teacher", "nobody")
     assert (refused.exit_code, "no teacher 'nobody'" in refused.stderr) == (1, True)
+
+
+def test_a_manifest_that_is_gone_is_made_again(run: Path) -> None:
+    manifest = run / "store" / "manifest.json"
+    before = TeacherStore.open(run / "store").read(np.arange(40))
+    manifest.unlink()
+    for command in (["teach"], ["store", "verify"]):
+        done = pipe(run, *command)
+        assert done.exit_code == 1, done.output
+        assert "pipe store repair" in done.output
+    done = pipe(run, "store", "repair")
+    assert done.exit_code == 0, done.output
+    assert "the manifest, which was gone, is made again" in done.output
+    assert pipe(run, "store", "verify").exit_code == 0
+    np.testing.assert_array_equal(TeacherStore.open(run / "store").read(np.arange(40)), before)
+
+
+@pytest.mark.parametrize("size", ["12 parsecs", "1,5GB", "10 GB or so", ""])
+def test_a_cache_size_that_is_none_is_refused(run: Path, size: str) -> None:
+    done = pipe(run, "distill", "--store", str(run), "--cache-size", size)
+    assert done.exit_code == 2, done.output
+    assert "expected a number with a unit" in done.output
+
+
+def test_an_empty_place_is_refused(run: Path) -> None:
+    done = pipe(run, "store", "push", "")
+    assert done.exit_code == 2, done.output
+    assert "empty name for a place" in done.output
