@@ -1,9 +1,8 @@
 """The teachers that a store knows: its manifest and the Zarr array of each."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from teacher_cache.arrays import (
 )
 from teacher_cache.commits import CommitLog
 from teacher_cache.config import TeacherConfig
+from teacher_cache.file_lock import locked
 from teacher_cache.heads import head_entry, head_path, read_head, write_head
 from teacher_cache.layout import ShardLayout
 from teacher_cache.linear_head import LinearHead
@@ -342,12 +342,7 @@ def exclusive(directory: Path) -> Iterator[None]:
         Nothing, while this process may change the manifest.
     """
     refuse_link(directory / ".lock")
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        # A file system without locks still has atomic replacement; only two workers that add
-        # different teachers in the same instant could then lose an entry, and it is added again.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # A file system without locks still has atomic replacement; only two workers that add
+    # different teachers in the same instant could then lose an entry, and it is added again.
+    with locked(directory / ".lock"):
         yield
-    finally:
-        os.close(descriptor)

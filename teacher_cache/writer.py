@@ -44,22 +44,18 @@ _ROWS_AT_A_TIME = 1024
 """Rows of a block of ``sound_blocks``, a multiple of a chunk's."""
 
 
-def digest_of_rows(stored: Stored) -> str:
+def digest_of_rows(*blocks: Stored) -> str:
     """Digest stored rows independently of the file around them.
 
     Args:
-        stored: (n, columns), little-endian.
+        blocks: (n, columns) each, little-endian, in the order of their rows.
 
     Returns:
         SHA-256 of the numbers, row by row, in hexadecimal.
     """
-    return hashlib.sha256(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data).hexdigest()
-
-
-def _digest_of_file(mapped: MappedShard) -> str:
     state = hashlib.sha256()
-    for rows in mapped.chunks():
-        state.update(rows.reshape(-1).view(np.uint8).data)
+    for block in blocks:
+        state.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
@@ -126,7 +122,7 @@ class ShardWriter:
                     return standing
                 # One of the two files was moved aside before its commit; go by what stands there.
                 found = self._in_place(entry, shard, shape)
-                if found is not None and _digest_of_file(found) == digest:
+                if found is not None and digest_of_rows(*found.chunks()) == digest:
                     self._commits.replace(commit)
                     return commit
         raise PipeError(
@@ -204,7 +200,7 @@ class ShardWriter:
             if not mine:  # its writer may have been killed before its name was durable
                 sync(target)
                 sync(target.parent)
-            digest = _digest_of_file(found)
+            digest = digest_of_rows(*found.chunks())
             if mine or digest == digest_of_rows(stored):
                 return digest, [*found.checksums]
             # A rival on another machine commits within seconds; what is older is a dead one's.
