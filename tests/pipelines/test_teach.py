@@ -101,7 +101,7 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(run, address):
 
 
 def test_commands_for_one_process_say_so(run):
-    done = invoke("distill", "--run", str(run), RANK="0", WORLD_SIZE="2")
+    done = invoke("export", "--run", str(run), RANK="0", WORLD_SIZE="2")
     assert done.exit_code == 2
     assert "a launch of 2 processes" in done.output
 
