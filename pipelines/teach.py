@@ -44,7 +44,7 @@ def teach(
     for teacher in teachers:
         require_whole(store, teacher.name, worker)
         load = partial(_load, teacher, engine, corpus)
-        fill_share(store, corpus, teacher, load, say, worker, executor)
+        fill_share(store, corpus, teacher, load, say, worker, executor, engine)
 
 
 def _load(teacher: TeacherConfig, engine: str, corpus: Corpus) -> Encoder:

@@ -47,6 +47,7 @@ class ShardWorkerMaker:
         teacher: The teacher's settings.
         load: Loads the teacher.
         session: Names the call that the work belongs to.
+        engine: What runs the teacher, for the records; None if that is not known.
     """
 
     store: TeacherStore
@@ -54,6 +55,7 @@ class ShardWorkerMaker:
     teacher: TeacherConfig
     load: Callable[[], Encoder]
     session: str
+    engine: str | None = None
 
     def __call__(self) -> "ShardWorker":
         """Load the teacher, check it, and enter it into the store.
@@ -96,6 +98,7 @@ class ShardWorker:
         self._corpus = maker.corpus
         self._teacher = maker.teacher.name
         self._session = maker.session
+        self._engine = maker.engine
         self._encode = encode
 
     def __call__(self, shard: int) -> Begun[ShardDone]:
@@ -126,8 +129,14 @@ class ShardWorker:
         def write() -> ShardDone:
             writing = time.monotonic()
             with marked:
-                digest = corpus.text_digest(shard)
-                store.write_shard(self._teacher, shard, vectors, digest, encoded - encoding)
+                store.write_shard(
+                    self._teacher,
+                    shard,
+                    vectors,
+                    corpus.text_digest(shard),
+                    encoded - encoding,
+                    self._engine,
+                )
             return ShardDone(rows, encoded - begun + time.monotonic() - writing)
 
         return Begun(write, marked.close)
