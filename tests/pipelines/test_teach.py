@@ -58,6 +58,8 @@ def test_a_worker_takes_its_share_and_the_option_beats_the_environment(run):
     launched = {"RANK": "1", "WORLD_SIZE": "4"}
     done = teach(run, "--teacher", "dummy", **launched)
     assert done.exit_code == 0, done.output
+    record = run / "store" / "commits" / "dummy" / "00001.json"
+    assert json.loads(record.read_text())["engine"] == "transformers"
     assert "worker 2/4, from torchrun" in done.output
     assert committed(run) == list(range(1, shards(run), 4))
     done = teach(run, "--teacher", "dummy", "--worker", "1/2", **launched)
