@@ -24,8 +24,8 @@ from student.identity import (
     require_same,
     start_settings,
 )
-from student.least_squares import collect, fit_heads
-from student.losses import require_matching_widths
+from student.least_squares import aligned_heads, collect, fit_heads
+from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.parts import train_only
 from student.places import Places
@@ -143,6 +143,7 @@ def _run_alone(
         for head, width in run.student.heads.items()
     }
     require_matching_widths(run.stages, widths, target_width)
+    require_nested_widths(run.student.nested, widths)
     recorded = recorded_identity(places, number)
     training = settle(run.training, recorded.training if recorded else None)
     before = earlier_shards(places, number, recorded)
@@ -159,8 +160,10 @@ def _run_alone(
     chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
     order = stage_order(stage, training, number, chosen.rows)
     student = _initial_student(run, number, report)
-    used = {head for earlier in run.stages[:number] for head in earlier.heads}
-    new = student.add_heads({h: w for h, w in widths.items() if h in used}, training.seed)
+    used = run.student.with_wholes(h for earlier in run.stages[:number] for h in earlier.heads)
+    new = student.add_heads(
+        {h: w for h, w in widths.items() if h in used}, training.seed, run.student.nested
+    )
     trained = train_only(student, stage.trainable, stage.heads)
     student.text.set_attn_implementation(training.attention)
     places.remove_unfinished_checkpoints(number)
@@ -179,10 +182,11 @@ def _run_alone(
         )
         return BatchStream(run.corpus, run.store, run.weights, order, steps, tokenization)
 
-    if fitting_steps(stage) and new and not step:
+    unfitted = [head for head in new if head not in student.nested]
+    if fitting_steps(stage) and unfitted and not step:
         moments = collect(student.eval(), stream(range(fitting_steps(stage))))
-        fit_heads(student, new, moments)
-        report(f"{title}: {', '.join(new)} fitted in closed form to {moments.rows:,} rows")
+        fit_heads(student, unfitted, moments, aligned=aligned_heads(stage))
+        report(f"{title}: {', '.join(unfitted)} fitted in closed form to {moments.rows:,} rows")
 
     trainer = _trainer(stage, training, number, student, stream(range(step, stage.steps)), run)
     trainer.remove_callback(PrinterCallback)
