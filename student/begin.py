@@ -23,7 +23,7 @@ from student.identity import (
     require_same,
     start_settings,
 )
-from student.losses import require_matching_widths
+from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.order import TrainingOrder
 from student.parts import train_only
@@ -162,6 +162,7 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
         blocks = run.training.order_block_rows, run.training.order_window_blocks
         require_room(store, list(run.weights), *blocks, run.store.limit)
     require_matching_widths(run.stages, run.head_widths, run.target_width)
+    require_nested_widths(run.student.nested, run.head_widths)
 
     places, stage = run.places, run.stages[number - 1]
     recorded = recorded_identity(places, number)
@@ -180,9 +181,9 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
     ranked = _batch_of_all(stage, training, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
     student = _initial_student(run, number, report)
-    used = {head for earlier in run.stages[:number] for head in earlier.heads}
+    used = run.student.with_wholes(h for earlier in run.stages[:number] for h in earlier.heads)
     widths = {head: width for head, width in run.head_widths.items() if head in used}
-    new = student.add_heads(widths, training.seed)
+    new = student.add_heads(widths, training.seed, run.student.nested)
     trained = train_only(student, stage.trainable, stage.heads)
     student.text.set_attn_implementation(training.attention)
     student.autocast = torch.bfloat16 if training.precision == "bf16" else None

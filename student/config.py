@@ -1,5 +1,6 @@
 """What decides a student: its start, its heads, its losses and its stages."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,7 +8,8 @@ from pydantic import Field, model_validator
 from data_prep.config import Settings
 from teacher_cache.config import Prompts
 
-LossName = Literal["cosine", "similarity", "relative_similarity"]
+LossName = Literal["cosine", "similarity", "relative_similarity", "mse"]
+TieRule = Literal["strict", "authors"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
@@ -30,6 +32,7 @@ class StudentConfig(Settings):
         dropout: Dropout probability everywhere in the backbone while training.
         prompts: Text in front of each text, by role.
         heads: Width of each head by name; ``"target"`` is the target's width.
+        nested: For a head without weights of its own, the head whose first numbers it is.
         default_head: The head that an exported student uses.
         license: The start's licence, stated in the model card.
     """
@@ -42,6 +45,7 @@ class StudentConfig(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     prompts: Prompts = Prompts()
     heads: dict[str, int | Literal["target"]] = Field(min_length=1)
+    nested: dict[str, str] = Field(default_factory=dict)
     default_head: str
     license: str = "unknown"
 
@@ -56,7 +60,26 @@ class StudentConfig(Settings):
                 raise ValueError(f"head {name!r} is no plain name; use letters, digits and _")
             if isinstance(width, int) and width < 1:
                 raise ValueError(f"head {name} is {width} wide; expected at least 1")
+        for name, whole in self.nested.items():
+            own = [head for head in self.heads if head not in self.nested]
+            if name not in self.heads or whole not in own:
+                raise ValueError(
+                    f"nested has {name} = {whole!r}; expected a head of student.heads and, for "
+                    f"whose first numbers it is, one with weights of its own ({', '.join(own)})"
+                )
         return self
+
+    def with_wholes(self, heads: Iterable[str]) -> set[str]:
+        """Add to some heads those that they are nested in.
+
+        Args:
+            heads: Names of heads.
+
+        Returns:
+            The names, and the heads whose weights they use.
+        """
+        names = set(heads)
+        return names | {self.nested[name] for name in names if name in self.nested}
 
 
 class LossConfig(Settings):
@@ -67,6 +90,10 @@ class LossConfig(Settings):
         similarity: Lambda 2.
         relative_similarity: Lambda 3.
         margin: Margin of the relative similarity loss.
+        relative_ties: What two pairs that tie for the teacher cost in the relative similarity
+            loss: nothing (``strict``, equation 3), or what they cost in the authors' published
+            code, where the later pair should be above.
+        mse: Weight of the plain squared distance, a baseline that the paper does not have.
         cosine_reduction: ``sum`` over the batch as in equation 1, or ``mean`` as in the
             authors' published code.
         heads_reduction: How the losses of several heads are put together.
@@ -78,6 +105,8 @@ class LossConfig(Settings):
     similarity: float = Field(ge=0)
     relative_similarity: float = Field(ge=0)
     margin: float = Field(ge=0)
+    relative_ties: TieRule = "strict"
+    mse: float = Field(default=1.0, ge=0)
     cosine_reduction: Literal["sum", "mean"] = "sum"
     heads_reduction: Literal["sum", "mean"] = "sum"
     scope: Scope = "global"

@@ -104,9 +104,10 @@ class StageIdentity(Settings):
             JSON-like settings; two stages with the same give the same weights on one machine.
         """
         settings = self.model_dump(mode="json")
-        used = {head for stage in self.stages for head in stage.heads}
+        used = self.student.with_wholes(head for stage in self.stages for head in stage.heads)
         settings["student"] = start_settings(self.student) | {
-            "heads": {head: width for head, width in self.student.heads.items() if head in used}
+            key: {head: value for head, value in settings["student"][key].items() if head in used}
+            for key in ("heads", "nested")
         }
         for stage in settings["stages"]:
             for key in ("name", "log_every", "save_every"):
@@ -125,7 +126,7 @@ def start_settings(student: StudentConfig) -> dict[str, Any]:
     Returns:
         JSON-like settings. With the weights' digest given, it does not matter where they lie.
     """
-    others = {"heads", "default_head", "license"}
+    others = {"heads", "nested", "default_head", "license"}
     if student.sha256 is not None:
         others |= {"start", "revision"}
     return student.model_dump(mode="json", exclude=others)

@@ -85,9 +85,8 @@ def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) 
         PipeError: A pattern matches nothing, or no chosen part moves a head with a loss.
     """
     chosen = match_parts(student, patterns)
-    idle = {
-        name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in heads
-    }
+    own = {student.own_head(head) for head in heads}
+    idle = {name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in own}
     if chosen == idle:
         raise PipeError(
             f"the stage trains {', '.join(patterns)} and has losses on {', '.join(heads)} alone, "

@@ -12,7 +12,7 @@ from data_prep.draws import draw
 from data_prep.files import exclusive
 from student.begin import BegunStage, Distillation, Report, begin_stage
 from student.checkpoint import Checkpoints
-from student.least_squares import collect, fit_heads
+from student.least_squares import aligned_heads, collect, fit_heads
 from student.ranks import ALONE, Ranks
 from student.stage_rows import fitting_steps
 from student.trainer import DistillTrainer
@@ -55,13 +55,13 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
 
 def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
     settings, student = stage.settings, stage.student
-    if fitting_steps(settings) and stage.new_heads and not stage.step:
+    unfitted = [head for head in stage.new_heads if head not in student.nested]
+    if fitting_steps(settings) and unfitted and not stage.step:
         batches = stage.stream(range(fitting_steps(settings)), ranks)
         moments = collect(student.eval(), batches, ranks)
-        fit_heads(student, stage.new_heads, moments)
+        fit_heads(student, unfitted, moments, aligned=aligned_heads(settings))
         report(
-            f"{stage.title}: {', '.join(stage.new_heads)} fitted in closed form to "
-            f"{moments.rows:,} rows"
+            f"{stage.title}: {', '.join(unfitted)} fitted in closed form to {moments.rows:,} rows"
         )
     trainer = _trainer(stage, ranks)
     places = stage.run.places
