@@ -14,6 +14,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
+from student.pooled_source import PooledSource
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 from teacher_cache.open_store import RemoteStore, open_store
@@ -24,12 +25,14 @@ class DistillBatch(TypedDict):
     """What a training step gets; all in the order of the groups' texts.
 
     Attributes:
-        groups: The batch's texts in length-sorted groups.
+        groups: The batch's texts in length-sorted groups; none where the pooled states are known.
+        pooled: pooled_BH, float32, where they are known.
         target: target_BT, float32, unit rows.
         rows: Row numbers, (B,), int64.
     """
 
     groups: list[TokenGroup]
+    pooled: torch.Tensor | None
     target: torch.Tensor
     rows: torch.Tensor
 
@@ -97,6 +100,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         order: TrainingOrder,
         steps: range,
         tokenization: Tokenization,
+        pooled: PooledSource | None = None,
     ) -> None:
         """Describe the stream; nothing is read yet.
 
@@ -107,6 +111,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             order: Which rows a step sees.
             steps: Which steps to yield.
             tokenization: How texts become tokens.
+            pooled: Gives the rows' pooled states, so that no text is read; None reads the texts.
         """
         super().__init__()
         self.corpus = corpus
@@ -115,6 +120,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         self.order = order
         self.steps = steps
         self.tokenization = tokenization
+        self.pooled = pooled
 
     def __iter__(self) -> Iterator[DistillBatch | PipeError]:
         """Yield one batch a step.
@@ -141,16 +147,21 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
                 # A window reads from all its shards at once, so the next one is announced as well.
                 self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
             rows = self.order.batch(step)
-            texts, roles = corpus.take(rows)
-            grouped = self.tokenization.groups(texts, roles)
-            places = np.concatenate([places for places, _ in grouped])
+            groups, pooled = [], None
+            if self.pooled is not None:
+                pooled = torch.from_numpy(self.pooled.read(rows))
+            else:
+                grouped = self.tokenization.groups(*corpus.take(rows))
+                groups = [tokens for _, tokens in grouped]
+                rows = rows[np.concatenate([places for places, _ in grouped])]
             target_BT = store.read(
-                rows[places], teachers=list(self.weights), weights=list(self.weights.values())
+                rows, teachers=list(self.weights), weights=list(self.weights.values())
             )
             yield DistillBatch(
-                groups=[tokens for _, tokens in grouped],
+                groups=groups,
+                pooled=pooled,
                 target=torch.from_numpy(target_BT),
-                rows=torch.from_numpy(rows[places]),
+                rows=torch.from_numpy(rows),
             )
 
     def _announce(self, store: TeacherStore, steps: range) -> None:

@@ -88,6 +88,10 @@ class StageConfig(Settings):
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
             name of the student's own head (self-distillation, section 2.4).
+        cache_pooled: Whether the frozen backbone's pooled states of all rows that the stage draws
+            are computed once, before its steps; nothing under ``text`` may train.
+        pooled_from: A factored teacher in the target whose stored states are the pooled states,
+            because the student starts as that teacher; in stage 1 alone.
         batch_size: Texts in a step, over all ranks.
         learning_rate: Peak rate of AdamW.
         steps: Optimizer steps.
@@ -105,6 +109,8 @@ class StageConfig(Settings):
     target: str = TEACHERS_TARGET
     init: Literal["random", "least_squares"] = "random"
     init_rows: int = Field(default=8192, gt=0)
+    cache_pooled: bool = False
+    pooled_from: str | None = None
     batch_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     steps: int = Field(gt=0)
@@ -121,6 +127,11 @@ class StageConfig(Settings):
             raise ValueError(
                 f"save_every is {self.save_every}; expected a multiple of log_every "
                 f"({self.log_every}), so that a resumed run logs the same lines"
+            )
+        if self.cache_pooled and self.pooled_from is not None:
+            raise ValueError(
+                "cache_pooled and pooled_from are both set; expected one of them, since each says "
+                "where the pooled states come from"
             )
         for head, losses in self.heads.items():
             if not losses or len(set(losses)) < len(losses):

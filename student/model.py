@@ -248,7 +248,10 @@ class Student(nn.Module):
         return vectors_BD.float()
 
     def forward(
-        self, groups: Iterable[TokenGroup], heads: Iterable[str]
+        self,
+        groups: Iterable[TokenGroup],
+        heads: Iterable[str],
+        pooled: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Vectors of a batch for several heads.
 
@@ -258,9 +261,12 @@ class Student(nn.Module):
         Args:
             groups: The batch in groups of similar length.
             heads: Names of the heads to apply.
+            pooled: pooled_BH where it is known, instead of groups.
 
         Returns:
             For each head vectors_BD, not normalised, in the order of the groups' texts.
         """
-        pooled_BH = torch.cat([self.pooled(**group) for group in groups])
+        pooled_BH = pooled
+        if pooled_BH is None:
+            pooled_BH = torch.cat([self.pooled(**group) for group in groups])
         return {head: self.project(pooled_BH, head) for head in heads}

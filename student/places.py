@@ -43,6 +43,10 @@ class Places:
         """The checkpoint behind a step."""
         return self.checkpoints(number) / f"checkpoint-{step}"
 
+    def pooled(self, number: int) -> Path:
+        """The directory of a stage's pooled states, while it trains."""
+        return self.stage(number) / "pooled"
+
     def final(self, number: int) -> Path:
         """A finished stage's student; the student's start for number 0."""
         return self.stage(number) / "final" if number else self.root / "start"
@@ -69,6 +73,10 @@ class Places:
         for _, path in self._checkpoints(number):
             if not is_whole(path):
                 shutil.rmtree(path)
+
+    def clear_scratch(self, number: int) -> None:
+        """Remove what a stage needs only while it trains; its checkpoints stay."""
+        shutil.rmtree(self.pooled(number), ignore_errors=True)
 
     def _checkpoints(self, number: int) -> list[tuple[int, Path]]:
         found = [

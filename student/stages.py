@@ -27,8 +27,12 @@ from student.identity import (
 from student.least_squares import collect, fit_heads
 from student.losses import require_matching_widths
 from student.model import Student
+from student.order import TrainingOrder
 from student.parts import train_only
 from student.places import Places
+from student.pooled_cache import PooledCache
+from student.pooled_source import PooledSource, TeacherStates
+from student.pooled_states import cached_states, require_frozen, teacher_states
 from student.stage_rows import RowChoice, choose_rows, fitting_steps, stage_order
 from student.trainer import DistillTrainer
 from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
@@ -153,6 +157,7 @@ def _run_alone(
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
+        places.clear_scratch(number)
         report(f"{title} is done: {final}")
         return final
 
@@ -162,6 +167,7 @@ def _run_alone(
     used = {head for earlier in run.stages[:number] for head in earlier.heads}
     new = student.add_heads({h: w for h, w in widths.items() if h in used}, training.seed)
     trained = train_only(student, stage.trainable, stage.heads)
+    require_frozen(student, stage, number)
     student.text.set_attn_implementation(training.attention)
     places.remove_unfinished_checkpoints(number)
     step = places.last_checkpoint(number)
@@ -173,11 +179,18 @@ def _run_alone(
         f"{', new heads ' + ', '.join(new) if new else ''}"
     )
 
+    if torch.cuda.is_available():
+        student.to("cuda")
+    pooled = _pooled(run, number, training, student, order, corpus, store)
+    # After all that a recipe can be refused for, so that a mended one finds no wrong record.
+    write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
+    source = _filled(pooled, student, training, lambda line: report(f"{title}: {line}"))
+
     def stream(steps: range) -> BatchStream:
         tokenization = Tokenization(
             student.tokenizer, student.prompts, student.max_tokens, training.group_tokens
         )
-        return BatchStream(run.corpus, run.store, run.weights, order, steps, tokenization)
+        return BatchStream(run.corpus, run.store, run.weights, order, steps, tokenization, source)
 
     if fitting_steps(stage) and new and not step:
         moments = collect(student.eval(), stream(range(fitting_steps(stage))))
@@ -190,13 +203,48 @@ def _run_alone(
     trainer.add_callback(WholeCheckpoints(places, number))
     trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=step))
     trainer.add_callback(ProgressLine(title, stage.batch_size, report))
-    # Written last: what could be refused has been, so a mended recipe finds no wrong record.
-    write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     resume = str(places.checkpoint(number, step)) if step else None
     trainer.train(resume_from_checkpoint=resume)
     student.save(final)
+    places.clear_scratch(number)
     report(f"{title} is done: {final}")
     return final
+
+
+def _pooled(
+    run: Distillation,
+    number: int,
+    training: TrainingConfig,
+    student: Student,
+    order: TrainingOrder,
+    corpus: Corpus,
+    store: TeacherStore,
+) -> PooledCache | TeacherStates | None:
+    """Where a stage's pooled states come from; None where every step computes its own."""
+    stage, places = run.stages[number - 1], run.places
+    if stage.cache_pooled:
+        before, root = places.final(number - 1), places.pooled(number)
+        return cached_states(student, stage, training, order, corpus, before, root)
+    if stage.pooled_from is not None:
+        if stage.pooled_from not in run.weights:
+            raise PipeError(
+                f"stage {number} ({stage.name}) has pooled_from = {stage.pooled_from!r}, expected "
+                f"a teacher in the target; those are {', '.join(run.weights)}."
+            )
+        return teacher_states(student, stage.pooled_from, store, order, corpus, run.store)
+    return None
+
+
+def _filled(
+    pooled: PooledCache | TeacherStates | None,
+    student: Student,
+    training: TrainingConfig,
+    report: Report,
+) -> PooledSource | None:
+    if not isinstance(pooled, PooledCache):
+        return pooled
+    pooled.fill(student, training.precision, report)
+    return pooled.files
 
 
 def _identity(

@@ -65,7 +65,7 @@ class DistillTrainer(Trainer):
         Raises:
             PipeError: The loss is not a finite number; the rows are named.
         """
-        vectors = model(inputs["groups"], tuple(self.stage.heads))
+        vectors = model(inputs["groups"], tuple(self.stage.heads), pooled=inputs["pooled"])
         loss = distillation_loss(vectors, inputs["target"], self.stage, self.losses)
         if not torch.isfinite(loss.total):
             rows = sorted(inputs["rows"].tolist())
