@@ -107,7 +107,10 @@ class StageIdentity(Settings):
             "heads": {head: width for head, width in self.student.heads.items() if head in used}
         }
         for stage in settings["stages"]:
-            for key in ("name", "log_every", "save_every"):
+            decides_nothing = ["name", "log_every", "save_every", "evaluate_sets"]
+            if stage["select"] != "best":
+                decides_nothing += ["evaluate_every", "evaluate_spans", "metric"]
+            for key in decides_nothing:
                 del stage[key]
         for key in ("readers", "keep_checkpoints"):
             del settings["training"][key]

@@ -33,6 +33,7 @@ from student.places import Places
 from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource, TeacherStates
 from student.pooled_states import cached_states, require_frozen, teacher_states
+from student.quality import StageQuality
 from student.stage_rows import RowChoice, choose_rows, fitting_steps, stage_order
 from student.trainer import DistillTrainer
 from student.watch import MetricsFile, ProgressLine, WholeCheckpoints
@@ -59,6 +60,7 @@ class Distillation:
         training: How training runs.
         rows: Which rows a stage takes when it begins: ``all``, or those of the ``available``
             shards, which every teacher in the target has committed by then.
+        sets: The recipe's directory of evaluation sets, if it names one.
     """
 
     corpus: Path
@@ -70,6 +72,7 @@ class Distillation:
     stages: Sequence[StageConfig]
     training: TrainingConfig
     rows: RowChoice = "all"
+    sets: Path | None = None
 
     @property
     def weights(self) -> dict[str, float]:
@@ -179,9 +182,10 @@ def _run_alone(
         f"{', new heads ' + ', '.join(new) if new else ''}"
     )
 
-    if torch.cuda.is_available():
-        student.to("cuda")
     pooled = _pooled(run, number, training, student, order, corpus, store)
+    quality = StageQuality.prepare(
+        stage, number, places, student, corpus, store, run.weights, run.sets, step
+    )
     # After all that a recipe can be refused for, so that a mended one finds no wrong record.
     write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     source = _filled(pooled, student, training, lambda line: report(f"{title}: {line}"))
@@ -198,14 +202,13 @@ def _run_alone(
         report(f"{title}: {', '.join(new)} fitted in closed form to {moments.rows:,} rows")
 
     trainer = _trainer(stage, training, number, student, stream(range(step, stage.steps)), run)
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
     trainer.add_callback(WholeCheckpoints(places, number))
     trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=step))
     trainer.add_callback(ProgressLine(title, stage.batch_size, report))
+    quality.attach(trainer)
     resume = str(places.checkpoint(number, step)) if step else None
     trainer.train(resume_from_checkpoint=resume)
-    student.save(final)
+    quality.finish(final, lambda line: report(f"{title}: {line}"))
     places.clear_scratch(number)
     report(f"{title} is done: {final}")
     return final
@@ -222,6 +225,8 @@ def _pooled(
 ) -> PooledCache | TeacherStates | None:
     """Where a stage's pooled states come from; None where every step computes its own."""
     stage, places = run.stages[number - 1], run.places
+    if torch.cuda.is_available():
+        student.to("cuda")
     if stage.cache_pooled:
         before, root = places.final(number - 1), places.pooled(number)
         return cached_states(student, stage, training, order, corpus, before, root)
@@ -305,7 +310,7 @@ def _trainer(
     # One device a process: several visible GPUs would otherwise mean nn.DataParallel, which
     # splits the groups of a batch instead of the batch.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    return DistillTrainer(
+    trainer = DistillTrainer(
         student,
         arguments,
         batches=batches,
@@ -313,6 +318,9 @@ def _trainer(
         stage=stage,
         losses=run.losses,
     )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
 
 
 def _initial_student(run: Distillation, number: int, report: Report) -> Student:

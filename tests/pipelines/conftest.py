@@ -39,4 +39,5 @@ def distill(taught, tmp_path):
         return done.exit_code, done.output
 
     call.places = Places(directory / "student")
+    call.recipe = str(recipe)
     return call
