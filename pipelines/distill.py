@@ -47,5 +47,6 @@ def distill(
         stages=recipe.stages,
         training=recipe.training,
         rows=rows,
+        sets=Path(recipe.evaluation.sets) if recipe.evaluation.sets else None,
     )
     return run_stage(distillation, number, say, ranks)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
@@ -23,55 +22,11 @@ from student.evaluation.speed import texts_per_second
 from student.evaluation.table import Comparison, Scores, as_dict, render
 from student.evaluation.tasks import score
 from student.model import Student
+from student.pooled_once import PooledOnce
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
 
 START = "start"
-
-
-class PooledOnce:
-    """A student whose pooled states are computed once and projected by every head.
-
-    Attributes:
-        encoder: Gives the pooled states.
-    """
-
-    def __init__(self, student: Student) -> None:
-        """Wrap a student.
-
-        Args:
-            student: The model.
-        """
-        self.encoder = StudentEncoder(student, head=None, normalize=False)
-        self._pooled: dict[tuple[str, str], np.ndarray] = {}
-
-    def forget(self) -> None:
-        """Drop the kept states; between evaluation sets there is nothing to share."""
-        self._pooled.clear()
-
-    def head(self, name: str) -> Embed:
-        """An embedding function for one head.
-
-        Args:
-            name: The head's name.
-
-        Returns:
-            Texts and roles to unit rows.
-        """
-
-        def embed(texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
-            keys = list(zip(texts, roles, strict=True))
-            new = [key for key in dict.fromkeys(keys) if key not in self._pooled]
-            states = self.encoder.encode([text for text, _ in new], [role for _, role in new])
-            self._pooled.update(zip(new, states, strict=True))
-            pooled_BH = torch.from_numpy(np.stack([self._pooled[key] for key in keys]))
-            device = next(self.encoder.student.parameters()).device
-            with torch.inference_mode():
-                vectors_BD = self.encoder.student.project(pooled_BH.to(device), name)
-                unit: np.ndarray = F.normalize(vectors_BD, dim=-1).cpu().numpy()
-            return unit
-
-        return embed
 
 
 @dataclass(frozen=True)

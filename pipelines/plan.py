@@ -8,6 +8,7 @@ from data_prep.corpus import Corpus
 from pipelines.report import duration, size
 from pipelines.run import Run
 from student.config import StageConfig
+from student.stage_rows import fitting_steps
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.progress import TeacherProgress, teacher_progress
@@ -78,6 +79,8 @@ class StagePlan:
         heads: Losses by head.
         steps_done: Steps that need not be done again: all, or those behind the last checkpoint.
         finished: Whether its final student stands.
+        pooled_rows: Rows whose pooled states are kept while it trains, at most; 0 for none.
+        pooled_bytes: Bytes that they take, at most; None while the student's width is unknown.
     """
 
     number: int
@@ -89,16 +92,24 @@ class StagePlan:
     heads: dict[str, tuple[str, ...]]
     steps_done: int
     finished: bool
+    pooled_rows: int
+    pooled_bytes: int | None
 
     def as_lines(self) -> str:
         """The stage's lines for people."""
         epochs = f" ({self.epochs:.2f} epochs)" if self.epochs is not None else ""
         losses = "; ".join(f"{head}: {', '.join(names)}" for head, names in self.heads.items())
         done = f", {self.steps_done:,} steps done" if self.steps_done else ""
+        keeps = ""
+        if self.pooled_rows and not self.finished:
+            known = f", {size(self.pooled_bytes)}" if self.pooled_bytes is not None else ""
+            keeps = (
+                f"\n         keeps the pooled states of at most {self.pooled_rows:,} rows{known}"
+            )
         return (
             f"stage {self.number}  {self.name}: {self.steps:,} steps, {self.texts:,} texts{epochs}"
             f"{', done' if self.finished else done}\n"
-            f"         trains {', '.join(self.trainable)}\n         losses {losses}"
+            f"         trains {', '.join(self.trainable)}\n         losses {losses}{keeps}"
         )
 
 
@@ -217,6 +228,11 @@ def _sum(parts: Iterable[int | None]) -> int | None:
 def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> StagePlan:
     finished = run.students.finished(number)
     texts = stage.steps * stage.batch_size
+    pooled = 0
+    if stage.cache_pooled:
+        drawn = max(stage.steps, fitting_steps(stage)) * stage.batch_size
+        pooled = min(drawn, rows) if rows else drawn
+    hidden = run.students.start_width
     return StagePlan(
         number=number,
         name=stage.name,
@@ -227,4 +243,6 @@ def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> Stage
         heads={head: tuple(names) for head, names in stage.heads.items()},
         steps_done=stage.steps if finished else run.students.last_checkpoint(number),
         finished=finished,
+        pooled_rows=pooled,
+        pooled_bytes=pooled * hidden * 4 if hidden else None,
     )

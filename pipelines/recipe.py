@@ -82,6 +82,10 @@ class Recipe(Settings):
         if not self.target_weights:
             raise ValueError("every teacher has weight 0; expected one at least in the target")
         for number, stage in enumerate(self.stages):
+            if stage.evaluate_sets and self.evaluation.sets is None:
+                raise ValueError(
+                    f"stages.{number} has evaluate_sets, and evaluation.sets names no directory"
+                )
             for head in stage.heads:
                 if head not in self.student.heads:
                     raise ValueError(

@@ -1,5 +1,6 @@
 """Where a run stands."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from pipelines.report import duration
 from pipelines.results import current_results
 from pipelines.run import Run
 from student.export_record import ExportRecord, weights_digest
+from student.metrics import last_metrics
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.progress import TeacherProgress, teacher_progress
@@ -27,6 +29,7 @@ class Progress:
         total: Units in all; None while nobody can know.
         unit: Rows, shards, steps or files.
         teacher: More about a teacher, once its shards are known.
+        metrics: The last line of a stage's metrics, once there is one.
     """
 
     what: str
@@ -34,6 +37,7 @@ class Progress:
     total: int | None
     unit: str
     teacher: TeacherProgress | None = None
+    metrics: Mapping[str, Any] | None = None
 
     def as_line(self, width: int) -> str:
         """The line for people.
@@ -46,14 +50,23 @@ class Progress:
         parts = [f"{mark:4}  {self.what:{width}}  {self.done:,}{of} {self.unit}"]
         if self.teacher is not None and self.done != self.total:
             parts += _more(self.teacher)
+        if self.metrics is not None and self.done != self.total:
+            parts.append(f"loss {self.metrics['loss']:.4f} at step {self.metrics['step']:,}")
         return ", ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """The line for programs; a teacher's has some more fields."""
-        data = {"what": self.what, "done": self.done, "total": self.total, "unit": self.unit}
+        """The line for programs; a teacher's and a stage's have some more fields."""
+        data: dict[str, Any] = {
+            "what": self.what,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+        }
         if self.teacher is not None:
             more = asdict(self.teacher)
             data |= {name: more[name] for name in _TEACHER_FIELDS}
+        if self.metrics is not None:
+            data["metrics"] = dict(self.metrics)
         return data
 
 
@@ -86,7 +99,9 @@ def status(run: Run) -> list[Progress]:
     places = run.students
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
-        lines.append(Progress(f"stage {number} {stage.name}", step, stage.steps, "steps"))
+        metrics = last_metrics(places.metrics(number))
+        what = f"stage {number} {stage.name}"
+        lines.append(Progress(what, step, stage.steps, "steps", metrics=metrics))
     lines.append(Progress("eval", int(_evaluated(run)), 1, "tables"))
     lines.append(Progress("export", int(_exported(run)), 1, "models"))
     return lines

@@ -1,6 +1,7 @@
 """Training batches: texts and targets of the rows that a step sees."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -14,7 +15,9 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
+from student.pooled_source import PooledSource
 from student.ranks import ALONE, Ranks
+from student.timing import StepClock
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 from teacher_cache.open_store import RemoteStore, open_store
@@ -25,12 +28,14 @@ class DistillBatch(TypedDict):
     """What a training step gets; all in the order of the groups' texts.
 
     Attributes:
-        groups: The batch's texts in length-sorted groups.
+        groups: The batch's texts in length-sorted groups; none where the pooled states are known.
+        pooled: pooled_BH, float32, where they are known.
         target: target_BT, float32, unit rows.
         rows: Row numbers, (B,), int64.
     """
 
     groups: list[TokenGroup]
+    pooled: torch.Tensor | None
     target: torch.Tensor
     rows: torch.Tensor
 
@@ -99,6 +104,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         steps: range,
         tokenization: Tokenization,
         ranks: Ranks = ALONE,
+        pooled: PooledSource | None = None,
     ) -> None:
         """Describe the stream; nothing is read yet.
 
@@ -110,6 +116,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             steps: Which steps to yield.
             tokenization: How texts become tokens.
             ranks: This process among those that train; it reads its own rows of a step alone.
+            pooled: Gives the rows' pooled states, so that no text is read; None reads the texts.
         """
         super().__init__()
         self.corpus = corpus
@@ -119,6 +126,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         self.steps = steps
         self.tokenization = tokenization
         self.ranks = ranks
+        self.pooled = pooled
 
     def __iter__(self) -> Iterator[DistillBatch | PipeError]:
         """Yield one batch a step.
@@ -145,16 +153,21 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
                 # A window reads from all its shards at once, so the next one is announced as well.
                 self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
             rows = self.ranks.share(self.order.batch(step))
-            texts, roles = corpus.take(rows)
-            grouped = self.tokenization.groups(texts, roles)
-            places = np.concatenate([places for places, _ in grouped])
+            groups, pooled = [], None
+            if self.pooled is not None:
+                pooled = torch.from_numpy(self.pooled.read(rows))
+            else:
+                grouped = self.tokenization.groups(*corpus.take(rows))
+                groups = [tokens for _, tokens in grouped]
+                rows = rows[np.concatenate([places for places, _ in grouped])]
             target_BT = store.read(
-                rows[places], teachers=list(self.weights), weights=list(self.weights.values())
+                rows, teachers=list(self.weights), weights=list(self.weights.values())
             )
             yield DistillBatch(
-                groups=[tokens for _, tokens in grouped],
+                groups=groups,
+                pooled=pooled,
                 target=torch.from_numpy(target_BT),
-                rows=torch.from_numpy(rows[places]),
+                rows=torch.from_numpy(rows),
             )
 
     def _announce(self, store: TeacherStore, steps: range) -> None:
@@ -163,26 +176,35 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         rows = np.concatenate([self.ranks.share(batch) for batch in batches])
         store.expect(rows, list(self.weights))
 
-    def loader(self, readers: int) -> "BatchLoader":
+    def loader(self, readers: int, clock: StepClock | None = None) -> "BatchLoader":
         """A loader that reads ahead of the step.
 
         Args:
             readers: 1 for a reader process, 0 to read in line.
+            clock: Told how long a batch was waited for, and what is in it.
 
         Returns:
             A loader with its own random generator, so that iterating it moves no other.
         """
-        return BatchLoader(
+        loader = BatchLoader(
             self,
             batch_size=None,
             num_workers=readers,
             prefetch_factor=4 if readers else None,
             generator=torch.Generator(),
         )
+        loader.clock = clock
+        return loader
 
 
 class BatchLoader(DataLoader[DistillBatch | PipeError]):
-    """A loader that raises a reader's error as the reader raised it."""
+    """A loader that raises a reader's error as the reader raised it.
+
+    Attributes:
+        clock: Told how long a batch was waited for, and what is in it.
+    """
+
+    clock: StepClock | None = None
 
     def __iter__(self) -> Iterator[DistillBatch]:  # type: ignore[override]
         """Yield the stream's batches.
@@ -190,7 +212,15 @@ class BatchLoader(DataLoader[DistillBatch | PipeError]):
         Raises:
             PipeError: As ``BatchStream``.
         """
-        for item in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            with self.clock.part("data") if self.clock else nullcontext():
+                item = next(batches, None)
+            if item is None:
+                return
             if isinstance(item, PipeError):
                 raise item
+            if self.clock:
+                tokens = sum(int(group["attention_mask"].sum()) for group in item["groups"])
+                self.clock.count(texts=len(item["rows"]), tokens=tokens)
             yield item

@@ -28,6 +28,10 @@ from student.model import Student
 from student.order import TrainingOrder
 from student.parts import train_only
 from student.places import Places
+from student.pooled_cache import PooledCache
+from student.pooled_source import PooledSource, TeacherStates
+from student.pooled_states import cached_states, require_frozen, teacher_states
+from student.quality import StageQuality
 from student.ranks import Ranks
 from student.stage_rows import RowChoice, choose_rows, stage_order
 from teacher_cache.config import TeacherConfig
@@ -53,6 +57,7 @@ class Distillation:
         training: How training runs.
         rows: Which rows a stage takes when it begins: ``all``, or those of the ``available``
             shards, which every teacher in the target has committed by then.
+        sets: The recipe's directory of evaluation sets, if it names one.
     """
 
     corpus: Path
@@ -64,6 +69,7 @@ class Distillation:
     stages: Sequence[StageConfig]
     training: TrainingConfig
     rows: RowChoice = "all"
+    sets: Path | None = None
 
     @property
     def weights(self) -> dict[str, float]:
@@ -96,6 +102,9 @@ class BegunStage:
         student: With the weights of ``step``, and alone the stage's parts trainable.
         new_heads: The heads that the stage adds.
         step: The step to go on from; 0 for a stage that begins.
+        pooled: Gives the pooled states, or is to be filled with them; None where every step
+            computes its own.
+        quality: Measures the stage, in the first process; None in the others.
     """
 
     run: Distillation
@@ -105,6 +114,8 @@ class BegunStage:
     student: Student
     new_heads: Sequence[str]
     step: int
+    pooled: PooledCache | TeacherStates | None
+    quality: StageQuality | None
 
     @property
     def settings(self) -> StageConfig:
@@ -116,19 +127,20 @@ class BegunStage:
         """The stage, for people."""
         return f"stage {self.number} ({self.settings.name})"
 
-    def stream(self, steps: range, ranks: Ranks) -> BatchStream:
+    def stream(self, steps: range, ranks: Ranks, pooled: PooledSource | None = None) -> BatchStream:
         """The batches of some steps, or this process's part of them.
 
         Args:
             steps: Consecutive steps, from 0.
             ranks: The processes that train.
+            pooled: Gives the pooled states; None reads the texts.
         """
         student, run = self.student, self.run
         tokenization = Tokenization(
             student.tokenizer, student.prompts, student.max_tokens, self.training.group_tokens
         )
         return BatchStream(
-            run.corpus, run.store, run.weights, self.order, steps, tokenization, ranks
+            run.corpus, run.store, run.weights, self.order, steps, tokenization, ranks, pooled
         )
 
 
@@ -175,6 +187,7 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
+        places.clear_scratch(number)
         return None
 
     chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
@@ -185,6 +198,9 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
     widths = {head: width for head, width in run.head_widths.items() if head in used}
     new = student.add_heads(widths, training.seed, run.student.nested)
     trained = train_only(student, stage.trainable, stage.heads)
+    require_frozen(student, stage, number)
+    if torch.cuda.is_available():
+        student.to("cuda")
     student.text.set_attn_implementation(training.attention)
     student.autocast = torch.bfloat16 if training.precision == "bf16" else None
     student.recompute = training.recompute == "groups"
@@ -202,10 +218,15 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
         f"from {f'step {step}' if step else places.final(number - 1)}"
         f"{', new heads ' + ', '.join(new) if new else ''}"
     )
+    pooled = _pooled(run, number, training, student, order, corpus, store)
+    quality = None
     if ranks.first:
+        quality = StageQuality.prepare(
+            stage, number, places, student, corpus, store, run.weights, run.sets, step
+        )
         # Written last: what could be refused has been, so a mended recipe finds no wrong record.
         write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
-    return BegunStage(run, number, training, order, student, new, step)
+    return BegunStage(run, number, training, order, student, new, step, pooled, quality)
 
 
 def settle(
@@ -243,6 +264,30 @@ def settle(
     return training.model_copy(
         update={"precision": precision, "attention": attention, "sharding": sharding}
     )
+
+
+def _pooled(
+    run: Distillation,
+    number: int,
+    training: TrainingConfig,
+    student: Student,
+    order: TrainingOrder,
+    corpus: Corpus,
+    store: TeacherStore,
+) -> PooledCache | TeacherStates | None:
+    """Where a stage's pooled states come from; None where every step computes its own."""
+    stage, places = run.stages[number - 1], run.places
+    if stage.cache_pooled:
+        before, root = places.final(number - 1), places.pooled(number)
+        return cached_states(student, stage, training, order, corpus, before, root)
+    if stage.pooled_from is not None:
+        if stage.pooled_from not in run.weights:
+            raise PipeError(
+                f"stage {number} ({stage.name}) has pooled_from = {stage.pooled_from!r}, expected "
+                f"a teacher in the target; those are {', '.join(run.weights)}."
+            )
+        return teacher_states(student, stage.pooled_from, store, order, corpus, run.store)
+    return None
 
 
 def _batch_of_all(stage: StageConfig, training: TrainingConfig, ranks: Ranks) -> StageConfig:

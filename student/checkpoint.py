@@ -47,27 +47,18 @@ def load_weights(student: nn.Module, checkpoint: Path) -> None:
         ) from None
 
 
-class Checkpoints(TrainerCallback):
-    """Writes the checkpoints of a stage, and puts the trainer where one of them ended.
+class ResumeFrom(TrainerCallback):
+    """Puts the trainer where a checkpoint ended; before all callbacks that ask for the step."""
 
-    ``transformers`` would pickle the optimizer's state, one file for each process.
-    """
-
-    def __init__(self, places: Places, number: int, ranks: Ranks, step: int, keep: int) -> None:
-        """Describe the stage.
+    def __init__(self, checkpoint: Path, step: int) -> None:
+        """Say where to go on from.
 
         Args:
-            places: Where its checkpoints lie.
-            number: Its number.
-            ranks: The processes that train.
-            step: The checkpoint to go on from, whose weights the student has; 0 for none.
-            keep: How many checkpoints stay on disk.
+            checkpoint: Its directory; the student has its weights.
+            step: The step behind which it was written.
         """
-        self.places = places
-        self.number = number
-        self.ranks = ranks
+        self.checkpoint = checkpoint
         self.step = step
-        self.keep = keep
 
     def on_train_begin(
         self,
@@ -80,23 +71,43 @@ class Checkpoints(TrainerCallback):
         **_: Any,
     ) -> None:
         """Take over the step, the moments and the rate."""
-        if not self.step or model is None or lr_scheduler is None:
+        if model is None or lr_scheduler is None:
             return
         state.global_step = self.step
-        checkpoint = self.places.checkpoint(self.number, self.step)
         try:
-            moments = load_file(checkpoint / _MOMENTS)
+            moments = load_file(self.checkpoint / _MOMENTS)
             _set_moments(model, optimizer, moments, self.step)
         except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
             raise PipeError(
-                f"{checkpoint / _MOMENTS} does not hold the optimizer's state of this stage "
-                f"({first_line(error)}); remove {checkpoint} to go on from the one before it."
+                f"{self.checkpoint / _MOMENTS} does not hold the optimizer's state of this stage "
+                f"({first_line(error)}); remove {self.checkpoint} to go on from the one before it."
             ) from None
         lr_scheduler.last_epoch = self.step
         for group, rate, factor in zip(
             optimizer.param_groups, lr_scheduler.base_lrs, lr_scheduler.lr_lambdas, strict=True
         ):
             group["lr"] = rate * factor(self.step)
+
+
+class Checkpoints(TrainerCallback):
+    """Writes the checkpoints of a stage; behind all callbacks that write what it must not lack.
+
+    ``transformers`` would pickle the optimizer's state, one file for each process.
+    """
+
+    def __init__(self, places: Places, number: int, ranks: Ranks, keep: int) -> None:
+        """Describe the stage.
+
+        Args:
+            places: Where its checkpoints lie.
+            number: Its number.
+            ranks: The processes that train.
+            keep: How many checkpoints stay on disk.
+        """
+        self.places = places
+        self.number = number
+        self.ranks = ranks
+        self.keep = keep
 
     def on_log(
         self,
@@ -108,7 +119,7 @@ class Checkpoints(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Write a checkpoint behind the line of metrics of its step, which it must not lack."""
+        """Write a checkpoint behind the metrics of its step."""
         if model is None or "loss" not in (logs or {}) or state.global_step % args.save_steps:
             return
         moments = _moments(model, optimizer)

@@ -123,6 +123,10 @@ class StageConfig(Settings):
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
             name of the student's own head (self-distillation, section 2.4).
+        cache_pooled: Whether the frozen backbone's pooled states of all rows that the stage draws
+            are computed once, before its steps; nothing under ``text`` may train.
+        pooled_from: A factored teacher in the target whose stored states are the pooled states,
+            because the student starts as that teacher; in stage 1 alone.
         batch_size: Texts in a step, over all ranks unless ``training.batch_scope`` says otherwise.
         learning_rate: Peak rate of AdamW.
         steps: Optimizer steps.
@@ -132,6 +136,13 @@ class StageConfig(Settings):
         max_grad_norm: Gradients are scaled down to this norm; 0 leaves them alone.
         log_every: Steps between two lines of metrics.
         save_every: Steps between two checkpoints; a multiple of ``log_every``.
+        evaluate_every: Steps between two evaluations, a multiple of ``log_every``; 0 for none.
+        evaluate_spans: Held-out rows that are compared with the target in each of them.
+        evaluate_sets: Names of sets below ``evaluation.sets`` that are measured as well.
+        select: Which step's weights the stage ends with: ``last``, the ``best`` by ``metric``, or
+            ``step:N``.
+        metric: For ``best``: a name of an evaluation, such as ``eval/fc1/spearman``, the higher the
+            better; or of a loss, such as ``loss`` or ``fc1/cosine``, the lower the better.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -140,6 +151,8 @@ class StageConfig(Settings):
     target: str = TEACHERS_TARGET
     init: Literal["random", "least_squares"] = "random"
     init_rows: int = Field(default=8192, gt=0)
+    cache_pooled: bool = False
+    pooled_from: str | None = None
     batch_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     steps: int = Field(gt=0)
@@ -149,6 +162,17 @@ class StageConfig(Settings):
     max_grad_norm: float = Field(default=1.0, ge=0)
     log_every: int = Field(default=10, gt=0)
     save_every: int = Field(default=100, gt=0)
+    evaluate_every: int = Field(default=0, ge=0)
+    evaluate_spans: int = Field(default=512, gt=2)
+    evaluate_sets: tuple[str, ...] = ()
+    select: str = Field(default="last", pattern=r"^(last|best|step:[1-9][0-9]*)$")
+    metric: str | None = None
+
+    @property
+    def selected_step(self) -> int | None:
+        """The step that ``select`` names, if it names one."""
+        kind, _, step = self.select.partition(":")
+        return int(step) if kind == "step" else None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -156,6 +180,12 @@ class StageConfig(Settings):
             raise ValueError(
                 f"save_every is {self.save_every}; expected a multiple of log_every "
                 f"({self.log_every}), so that a resumed run logs the same lines"
+            )
+        self._require_evaluations()
+        if self.cache_pooled and self.pooled_from is not None:
+            raise ValueError(
+                "cache_pooled and pooled_from are both set; expected one of them, since each says "
+                "where the pooled states come from"
             )
         for head, losses in self.heads.items():
             if not losses or len(set(losses)) < len(losses):
@@ -166,6 +196,29 @@ class StageConfig(Settings):
                 f"({', '.join(self.heads)})"
             )
         return self
+
+    def _require_evaluations(self) -> None:
+        if self.evaluate_every % self.log_every:
+            raise ValueError(
+                f"evaluate_every is {self.evaluate_every}; expected a multiple of log_every "
+                f"({self.log_every}), so that an evaluation has a line of metrics beside it"
+            )
+        if self.evaluate_sets and not self.evaluate_every:
+            raise ValueError("evaluate_sets are named and evaluate_every is 0; set it, say to 500")
+        if self.selected_step is not None and self.selected_step > self.steps:
+            raise ValueError(
+                f"select is {self.select!r} and the stage has {self.steps} steps; name one of them"
+            )
+        if self.select == "best" and not 0 < self.evaluate_every <= self.steps:
+            raise ValueError(
+                f"select is 'best' and evaluate_every is {self.evaluate_every}; expected 1 to "
+                f"{self.steps}, the stage's steps, so that there are steps to choose from"
+            )
+        if self.select == "best" and self.metric is None:
+            raise ValueError(
+                "select is 'best' and there is no metric; name one, such as "
+                f"'eval/{next(iter(self.heads))}/spearman'"
+            )
 
 
 class TrainingConfig(Settings):

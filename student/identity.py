@@ -110,7 +110,10 @@ class StageIdentity(Settings):
             for key in ("heads", "nested")
         }
         for stage in settings["stages"]:
-            for key in ("name", "log_every", "save_every"):
+            decides_nothing = ["name", "log_every", "save_every", "evaluate_sets"]
+            if stage["select"] != "best":
+                decides_nothing += ["evaluate_every", "evaluate_spans", "metric"]
+            for key in decides_nothing:
                 del stage[key]
         for key in ("readers", "keep_checkpoints", "sharding", "recompute"):
             del settings["training"][key]

@@ -112,12 +112,16 @@ def collect(
     for batch in batches:
         if isinstance(batch, PipeError):
             raise batch
-        pooled_BH = torch.cat(
-            [
-                student.pooled(group["input_ids"].to(device), group["attention_mask"].to(device))
-                for group in batch["groups"]
-            ]
-        )
+        pooled_BH = batch["pooled"]
+        if pooled_BH is None:
+            pooled_BH = torch.cat(
+                [
+                    student.pooled(
+                        group["input_ids"].to(device), group["attention_mask"].to(device)
+                    )
+                    for group in batch["groups"]
+                ]
+            )
         if moments is None:
             moments = Moments(student.hidden, batch["target"].shape[1])
         moments.add(pooled_BH, batch["target"])

@@ -297,7 +297,10 @@ class Student(nn.Module):
         return vectors_BD.float()
 
     def forward(
-        self, groups: Iterable[TokenGroup], heads: Iterable[str]
+        self,
+        groups: Iterable[TokenGroup],
+        heads: Iterable[str],
+        pooled: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Vectors of a batch for several heads.
 
@@ -307,20 +310,21 @@ class Student(nn.Module):
         Args:
             groups: The batch in groups of similar length.
             heads: Names of the heads to apply.
+            pooled: pooled_BH where it is known, instead of groups.
 
         Returns:
             For each head vectors_BD, not normalised, in the order of the groups' texts.
         """
-        with self._training_precision():
-            if self.recompute:
-                states = [
-                    checkpoint(self.pooled, *group.values(), use_reentrant=False)
-                    for group in groups
-                ]
-            else:
-                states = [self.pooled(**group) for group in groups]
-        pooled_BH = torch.cat(states)
+        pooled_BH = self._pooled_groups(groups) if pooled is None else pooled
         return {head: self.project(pooled_BH, head) for head in heads}
+
+    def _pooled_groups(self, groups: Iterable[TokenGroup]) -> torch.Tensor:
+        with self._training_precision():
+            if not self.recompute:
+                return torch.cat([self.pooled(**group) for group in groups])
+            return torch.cat(
+                [checkpoint(self.pooled, *group.values(), use_reentrant=False) for group in groups]
+            )
 
     def _training_precision(self) -> AbstractContextManager[None]:
         """One context for all groups, within which a weight is cast once."""

@@ -43,6 +43,18 @@ class Places:
         """The checkpoint behind a step."""
         return self.checkpoints(number) / f"checkpoint-{step}"
 
+    def pooled(self, number: int) -> Path:
+        """The directory of a stage's pooled states, while it trains."""
+        return self.stage(number) / "pooled"
+
+    def selected(self, number: int) -> Path:
+        """Which step's weights a stage keeps or ended with."""
+        return self.stage(number) / "selected.json"
+
+    def selected_weights(self, number: int) -> Path:
+        """The directory of the weights that a stage keeps while it trains."""
+        return self.stage(number) / "selected"
+
     def final(self, number: int) -> Path:
         """A finished stage's student; the student's start for number 0."""
         return self.stage(number) / "final" if number else self.root / "start"
@@ -51,6 +63,15 @@ class Places:
     def start_settings(self) -> Path:
         """The settings that the kept start was made from."""
         return self.root / "start.json"
+
+    @property
+    def start_width(self) -> int | None:
+        """H of the kept start; None where there is none. Looks at the disk."""
+        try:
+            config = json.loads((self.final(0) / "backbone" / "config.json").read_text("utf-8"))
+            return int(config["hidden_size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def finished(self, number: int) -> bool:
         """Whether a stage's final student is there; looks at the disk."""
@@ -79,6 +100,11 @@ class Places:
         """
         for _, path in sorted(self._checkpoints(number))[:-keep]:
             shutil.rmtree(path)
+
+    def clear_scratch(self, number: int) -> None:
+        """Remove what a stage needs only while it trains; its checkpoints stay."""
+        for scratch in (self.pooled(number), self.selected_weights(number)):
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _checkpoints(self, number: int) -> list[tuple[int, Path]]:
         found = [

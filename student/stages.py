@@ -11,8 +11,10 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from data_prep.draws import draw
 from data_prep.files import exclusive
 from student.begin import BegunStage, Distillation, Report, begin_stage
-from student.checkpoint import Checkpoints
+from student.checkpoint import Checkpoints, ResumeFrom
 from student.least_squares import aligned_heads, collect, fit_heads
+from student.pooled_cache import PooledCache
+from student.pooled_source import PooledSource
 from student.ranks import ALONE, Ranks
 from student.stage_rows import fitting_steps
 from student.trainer import DistillTrainer
@@ -54,31 +56,48 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
 
 
 def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
+    def say(line: str) -> None:
+        report(f"{stage.title}: {line}")
+
     settings, student = stage.settings, stage.student
+    number, places = stage.number, stage.run.places
+    source = _pooled_source(stage, say, ranks)
     unfitted = [head for head in stage.new_heads if head not in student.nested]
     if fitting_steps(settings) and unfitted and not stage.step:
-        batches = stage.stream(range(fitting_steps(settings)), ranks)
+        batches = stage.stream(range(fitting_steps(settings)), ranks, source)
         moments = collect(student.eval(), batches, ranks)
         fit_heads(student, unfitted, moments, aligned=aligned_heads(settings))
-        report(
-            f"{stage.title}: {', '.join(unfitted)} fitted in closed form to {moments.rows:,} rows"
-        )
-    trainer = _trainer(stage, ranks)
-    places = stage.run.places
-    keep = stage.training.keep_checkpoints
+        say(f"{', '.join(unfitted)} fitted in closed form to {moments.rows:,} rows")
+    trainer = _trainer(stage, source, ranks)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    # In this order: the metrics of a step stand before the checkpoint that a resumed run takes.
+    # In this order: who counts steps begins at the right one, and what a step is to leave behind
+    # stands before the checkpoint that a resumed stage takes.
+    if stage.step:
+        trainer.add_callback(ResumeFrom(places.checkpoint(number, stage.step), stage.step))
     if ranks.first:
-        trainer.add_callback(MetricsFile(places.metrics(stage.number), resumed_at=stage.step))
-    trainer.add_callback(Checkpoints(places, stage.number, ranks, stage.step, keep))
-    trainer.add_callback(ProgressLine(stage.title, stage.order.batch_size, report))
+        trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=stage.step))
+        trainer.add_callback(ProgressLine(stage.title, stage.order.batch_size, report))
+    if stage.quality is not None:
+        stage.quality.attach(trainer)
+    trainer.add_callback(Checkpoints(places, number, ranks, stage.training.keep_checkpoints))
     trainer.train()
-    if ranks.first:
-        student.save(places.final(stage.number))
+    if stage.quality is not None:
+        stage.quality.finish(places.final(number), say)
+        places.clear_scratch(number)
 
 
-def _trainer(stage: BegunStage, ranks: Ranks) -> DistillTrainer:
+def _pooled_source(stage: BegunStage, report: Report, ranks: Ranks) -> PooledSource | None:
+    """What gives the rows' pooled states, with all of them there; None computes them by step."""
+    if not isinstance(stage.pooled, PooledCache):
+        return stage.pooled
+    precision = stage.training.precision
+    stage.pooled.fill(stage.student, precision, report, ranks.number, ranks.count)
+    ranks.wait()
+    return stage.pooled.files
+
+
+def _trainer(stage: BegunStage, source: PooledSource | None, ranks: Ranks) -> DistillTrainer:
     settings, training = stage.settings, stage.training
     on_gpu = torch.cuda.is_available()
     sharded = training.sharding == "zero2"
@@ -112,7 +131,7 @@ def _trainer(stage: BegunStage, ranks: Ranks) -> DistillTrainer:
     return DistillTrainer(
         stage.student,
         arguments,
-        batches=stage.stream(range(stage.step, settings.steps), ranks),
+        batches=stage.stream(range(stage.step, settings.steps), ranks, source),
         readers=training.readers,
         stage=settings,
         losses=stage.run.losses,

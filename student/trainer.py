@@ -7,7 +7,13 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from data_prep.draws import draw
 from data_prep.errors import PipeError
@@ -15,6 +21,7 @@ from student.batches import BatchLoader, BatchStream, DistillBatch
 from student.config import LossConfig, StageConfig
 from student.losses import LossTerms, distillation_loss
 from student.ranks import Ranks
+from student.timing import StepClock
 
 
 class DistillTrainer(Trainer):
@@ -46,10 +53,24 @@ class DistillTrainer(Trainer):
         self.ranks = ranks
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
         self._steps = 0
+        self.clock = StepClock(self.args.device)
+        self.add_callback(_EndOfStep(self.clock))
 
     def get_train_dataloader(self) -> BatchLoader:
         """The stage's own stream, which already begins at the right step."""
-        return self.batches.loader(self.readers)
+        return self.batches.loader(self.readers, self.clock)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward pass; with ZeRO the optimizer's step as well.
+
+        Args:
+            *args: As for ``transformers.Trainer``.
+            **kwargs: As for ``transformers.Trainer``.
+        """
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.clock.stop("backward")
+        self.clock.start("optimizer")
+        return loss
 
     def compute_loss(
         self,
@@ -74,16 +95,18 @@ class DistillTrainer(Trainer):
         """
         # Dropout's random numbers are a function of the step, so there is no state to keep.
         torch.manual_seed(draw(self.args.seed, "step", self.state.global_step, self.ranks.number))
-        vectors = model(inputs["groups"], tuple(self.stage.heads))
-        target = inputs["target"]
-        factor = 1
-        if self.losses.scope == "global":
-            vectors, target = self._whole_batch(vectors, target)
-            factor = self.ranks.count
-        loss = distillation_loss(vectors, target, self.stage, self.losses)
-        if not torch.isfinite(loss.total):
-            raise self._not_finite(loss, inputs["rows"])
+        with self.clock.part("forward"):
+            vectors = model(inputs["groups"], tuple(self.stage.heads), pooled=inputs["pooled"])
+        with self.clock.part("loss"):
+            target, factor = inputs["target"], 1
+            if self.losses.scope == "global":
+                vectors, target = self._whole_batch(vectors, target)
+                factor = self.ranks.count
+            loss = distillation_loss(vectors, target, self.stage, self.losses)
+            if not torch.isfinite(loss.total):
+                raise self._not_finite(loss, inputs["rows"])
         self._count({"loss": loss.total.detach(), **loss.terms})
+        self.clock.start("backward")
         return loss.total * factor
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -93,15 +116,19 @@ class DistillTrainer(Trainer):
             logs: The library's values.
             start_time: When training started.
         """
-        if self._steps:
-            sums = torch.stack(list(self._sums.values()))
-            if self.losses.scope == "rank":
-                sums = self.ranks.add_up(sums) / self.ranks.count
-            # The library's own loss is scaled for several processes.
-            logs |= dict(zip(self._sums, (sums / self._steps).tolist(), strict=True))
-            self._sums.clear()
-            self._steps = 0
-        super().log(logs, start_time)
+        if not self._steps:  # a line of its own, such as an evaluation's
+            super().log(logs, start_time)
+            return
+        sums = torch.stack(list(self._sums.values()))
+        if self.losses.scope == "rank":
+            sums = self.ranks.add_up(sums) / self.ranks.count
+        # The library's own loss is scaled for several processes.
+        logs |= dict(zip(self._sums, (sums / self._steps).tolist(), strict=True))
+        logs |= self.clock.take()
+        self._sums.clear()
+        self._steps = 0
+        with self.clock.outside():  # callbacks evaluate the student, or write a checkpoint
+            super().log(logs, start_time)
 
     def _whole_batch(
         self, vectors: dict[str, torch.Tensor], target_bT: torch.Tensor
@@ -127,3 +154,15 @@ class DistillTrainer(Trainer):
             f"holds the rows {shown}{' ...' if len(numbers) > 8 else ''}. Look at them with "
             "`pipe store verify`, or lower the stage's learning_rate."
         )
+
+
+class _EndOfStep(TrainerCallback):
+    """Tells the clock that the optimizer is done."""
+
+    def __init__(self, clock: StepClock) -> None:
+        self.clock = clock
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.clock.stop("optimizer")

@@ -8,6 +8,7 @@ from student.config import StageConfig, TrainingConfig
 from student.identity import recorded_identity
 from student.order import TrainingOrder
 from student.places import Places
+from student.row_set import Rows
 from student.stage_rows import fitting_steps, recorded_rows, stage_order
 from teacher_cache.layout import ShardLayout
 
@@ -38,6 +39,29 @@ def used_shards(order: TrainingOrder, steps: range, layout: ShardLayout) -> froz
         if used.all():
             break
     return frozenset(shards[used].tolist())
+
+
+def drawn_rows(order: TrainingOrder, steps: range) -> Rows:
+    """The rows that some steps of an order draw.
+
+    Args:
+        order: The order.
+        steps: Consecutive steps, counted from 0 through all epochs.
+
+    Returns:
+        Their numbers, ascending, without repetition, int64; takes a byte a row of the set.
+    """
+    size = len(order.rows)
+    drawn = np.zeros(size, dtype=bool)
+    for starts, stops in order.drawn(steps.start, steps.stop):
+        changes = np.zeros(size + 1, dtype=np.int8)
+        # The ranges are apart, but one may begin where another ends.
+        changes[starts] += 1
+        changes[stops] -= 1
+        drawn |= np.cumsum(changes[:-1], dtype=np.int8) > 0
+        if drawn.all():
+            break
+    return order.rows.take(np.flatnonzero(drawn))
 
 
 def held_out_shards(layout: ShardLayout, held_out_rows: int) -> frozenset[int]:

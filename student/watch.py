@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from data_prep.files import atomic_write
+from student.evaluating import evaluation_line
 
 
 class MetricsFile(TrainerCallback):
@@ -43,7 +44,9 @@ class MetricsFile(TrainerCallback):
         **_: Any,
     ) -> None:
         """Append a line."""
-        if logs and "loss" in logs and state.is_world_process_zero:
+        if not logs or not state.is_world_process_zero:
+            return
+        if "loss" in logs or evaluation_line(logs):
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
@@ -101,7 +104,12 @@ class ProgressLine(TrainerCallback):
         **_: Any,
     ) -> None:
         """Say step, losses, rate and time left."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
+        if not logs or not state.is_world_process_zero:
+            return
+        if measured := evaluation_line(logs):
+            line = f"{self.title}  step {state.global_step}/{state.max_steps}  {measured}"
+            (self.report if self.bar is None else self.bar.write)(line)
+        if "loss" not in logs:
             return
         terms = "  ".join(f"{key} {value:.4f}" for key, value in logs.items() if "/" in key)
         if self.bar is not None:

@@ -482,6 +482,28 @@ class TeacherStore:
         """
         return self._reader.stored(self.entry(teacher), np.asarray(rows))
 
+    def read_states(self, teacher: str, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Read the pooled states that a factored teacher's vectors are made from.
+
+        Args:
+            teacher: The teacher's name.
+            rows: Row numbers in any order, shape (n,).
+
+        Returns:
+            (n, state_dim) float32, not normalised.
+
+        Raises:
+            PipeError: The teacher's storage is not factored; or as ``read_stored``.
+        """
+        entry = self.entry(teacher)
+        if entry.head is None:
+            raise PipeError(
+                f"found the storage {entry.config.storage!r} of teacher {teacher}, expected "
+                '"factored", which alone keeps pooled states; encode the teacher so, or do '
+                "without its states."
+            )
+        return self.read_stored(teacher, rows).astype(np.float32)
+
     def read_teacher(self, teacher: str, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """Read one teacher's vectors.
 
