@@ -154,7 +154,7 @@ class PooledCache:
         """Remove the states that were computed under other settings."""
         for other in self.root.glob("*"):
             if other != self.files.directory:
-                shutil.rmtree(other)
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def directory_digest(directory: Path) -> str:

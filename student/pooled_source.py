@@ -53,7 +53,7 @@ class PooledFiles:
         self.rows = rows
         self.layout = layout
         self.hidden = hidden
-        self._mapped: dict[int, States] = {}
+        self._mapped: dict[int, tuple[States, int]] = {}
 
     def __reduce__(self) -> tuple[object, tuple[Path, Rows, ShardLayout, int]]:
         # A reader process maps the files itself.
@@ -127,9 +127,11 @@ class PooledFiles:
         states_BH = np.empty((len(rows), self.hidden), np.float32)
         for shard, _, positions in self.layout.by_shard(rows):
             if shard not in self._mapped:
-                self._mapped[shard] = self.open(shard)
-            first = np.searchsorted(self.rows, self.layout.range_of(shard).start)
-            states_BH[positions] = self._mapped[shard][places[positions] - first]
+                # As a plain array: indexing numpy's memmap type costs more than the rows.
+                first = int(np.searchsorted(self.rows, self.layout.range_of(shard).start))
+                self._mapped[shard] = np.asarray(self.open(shard)), first
+            states, first = self._mapped[shard]
+            states_BH[positions] = states[places[positions] - first]
         return states_BH
 
 

@@ -13,6 +13,7 @@ from student.evaluating import EvaluationMaterial, Evaluations, read_material
 from student.model import Student
 from student.places import Places
 from student.selecting import Selection, SelectStep
+from student.timing import StepClock
 from teacher_cache.store import TeacherStore
 
 
@@ -75,17 +76,17 @@ class StageQuality:
         selection.resume(step, names)
         return cls(stage, student, material, selection)
 
-    def attach(self, trainer: Trainer) -> None:
+    def attach(self, trainer: Trainer, clock: StepClock | None = None) -> None:
         """Let a trainer measure and keep weights; after the callbacks that write metrics.
 
         Args:
             trainer: The stage's trainer.
+            clock: Measures its steps, if anything does.
         """
         if self.material is not None:
+            log, select = trainer.log, self.selection.offer
             trainer.add_callback(
-                Evaluations(
-                    self.student, self.material, self.stage, trainer.log, self.selection.offer
-                )
+                Evaluations(self.student, self.material, self.stage, log, select, clock)
             )
         trainer.add_callback(SelectStep(self.selection))
 

@@ -92,6 +92,20 @@ def test_where_it_makes_no_sense_it_is_refused_and_may_be_mended(distill, sets, 
     assert distill()[0] == 0
 
 
+def test_the_plan_says_what_it_takes(distill):
+    def plan(*sets):
+        options = ["--run", str(distill.places.root.parent), "--recipe", distill.recipe, "--json"]
+        done = CliRunner().invoke(cli, ["plan", *options, *(f"--set={one}" for one in sets)])
+        stages = json.loads(done.stdout)["stages"]
+        return [(stage["pooled_rows"], stage["pooled_bytes"]) for stage in stages]
+
+    assert plan(CACHED, "stages.0.steps=3") == [(96, None), (0, None), (0, None)]
+    assert distill()[0] == 0
+    assert plan(CACHED, "stages.0.steps=3") == [(96, 96 * 32 * 4), (0, 0), (0, 0)]
+    rows = Corpus.open(distill.places.root.parent / "corpus").rows
+    assert plan(CACHED)[0] == (rows, rows * 32 * 4)
+
+
 def test_both_are_refused(distill):
     code, output = distill(CACHED, "stages.0.pooled_from=dummy")
     assert code == 2

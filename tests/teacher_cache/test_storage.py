@@ -116,6 +116,13 @@ def test_a_store_reads_and_verifies_them_beside_float16(
     assert cosines(target[:, :64], vectors[rows]).min() > 0.9999
     assert cosines(target[:, 64:], halves[rows]).min() > 0.99999
     assert reopened.read_stored("other", rows).shape == (40, 68 if name == "int8" else 24)
+    if name == "factored":
+        found = reopened.read_states("other", rows)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, states[rows].astype(np.float16))
+    for without in {"plain", "other"} - ({"other"} if name == "factored" else set()):
+        with pytest.raises(PipeError, match="which alone keeps pooled states"):
+            reopened.read_states(without, rows)
     # Adding it again changes nothing and needs no layer.
     assert reopened.add_teacher(other) == store.entry("other")
 
