@@ -74,7 +74,7 @@ def command(
       pipe teach --run r --teacher all-minilm-l6-v2 --compile
       pipe teach --run r --worker 3/16
       sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
-      torchrun --nproc-per-node 8 --no-python pipe teach --run r
+      torchrun --nproc-per-node 8 --no-python -- pipe teach --run r
       pipe teach --run r --executor ray --ray-address auto --gpus-per-actor 1
     """
     worker = parse(share) if share is not None else from_environment(os.environ)

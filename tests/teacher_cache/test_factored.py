@@ -10,11 +10,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
+from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import as_factored, load_encoder
+from teacher_cache.fill import fill
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
+from teacher_cache.store import TeacherStore
 from teacher_cache.teachers import TEACHERS
 from tests.teacher_cache.small import dummy
 from tests.teacher_cache.tiny_models import change_json, change_tensors, make_stella
@@ -69,6 +72,21 @@ def test_stella(stella: TeacherConfig) -> None:
     loaded = load_encoder(stella, "cpu")
     narrow = loaded.under(stella.model_copy(update={"dim": 24}))
     assert as_factored(narrow, stella).head.dim == 24
+
+
+def test_a_store_of_stellas_states_gives_its_vectors(
+    stella: TeacherConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    teacher = stella.model_copy(update={"storage": "factored"})
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    encoder = load_encoder(teacher, "cpu")
+    fill(store, corpus, teacher, encoder, lambda line: None)
+    rows = np.arange(corpus.rows)
+    assert store.read_stored("stella", rows).shape == (corpus.rows, 32)
+    expected = encoder.encode(*corpus.take(rows))
+    found = store.read_teacher("stella", rows)
+    assert found.shape == expected.shape == (corpus.rows, 40)
+    assert 1 - np.einsum("nd,nd->n", found, expected).min() <= 1e-3
 
 
 def test_stella_with_a_head_without_bias(stella: TeacherConfig) -> None:

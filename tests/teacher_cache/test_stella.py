@@ -169,12 +169,19 @@ def test_a_wrong_tower_is_a_sentence(copied: Path) -> None:
     change_tensors(weights, lambda tensors: tensors.pop("layers.1.self_attn.q_proj.bias"))
     with pytest.raises(PipeError, match=r"no tensor layers\.1\.self_attn\.q_proj\.bias"):
         StellaEncoder(teacher(copied), "cpu")
+    wrong = {"layers.1.self_attn.q_proj.bias": torch.ones(31)}
+    change_tensors(weights, lambda tensors: tensors.update(wrong))
+    with pytest.raises(PipeError, match=r"q_proj\.bias of shape \(31,\) .* expected \(32,\)"):
+        StellaEncoder(teacher(copied), "cpu")
 
 
-def test_no_end_token_to_append_is_a_sentence(copied: Path) -> None:
+def test_no_end_token_to_append_is_a_sentence(copied: Path, tiny: Path) -> None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (copied / name).unlink(missing_ok=True)
-    assert StellaEncoder(teacher(copied), "cpu").encode(["a"], ["passage"]).shape == (1, 24)
+    # Nothing to pad with either: what fills up a batch is masked.
+    found = StellaEncoder(teacher(copied), "cpu").encode(TEXTS, ["passage"] * 6)
+    wanted = StellaEncoder(teacher(tiny), "cpu").encode(TEXTS, ["passage"] * 6)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
     with pytest.raises(PipeError, match="found no end token"):
         StellaEncoder(teacher(copied, eos="append"), "cpu")
     assert "is_causal" not in json.loads((copied / "config.json").read_text())
