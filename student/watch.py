@@ -59,6 +59,11 @@ def _step_of(line: str) -> int:
         return 0
 
 
+def _is_term(key: str) -> bool:
+    """Whether a metric is a head's loss, such as ``fc1/cosine``, and no share of time."""
+    return "/" in key and not key.startswith("time/")
+
+
 class ProgressLine(TrainerCallback):
     """One bar on a terminal, plain lines in a log."""
 
@@ -111,7 +116,7 @@ class ProgressLine(TrainerCallback):
             (self.report if self.bar is None else self.bar.write)(line)
         if "loss" not in logs:
             return
-        terms = "  ".join(f"{key} {value:.4f}" for key, value in logs.items() if "/" in key)
+        terms = "  ".join(f"{key} {value:.4f}" for key, value in logs.items() if _is_term(key))
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {logs['loss']:.4f}")
             return

@@ -81,7 +81,9 @@ def test_the_selected_weights_become_final_killed_or_not(distill, monkeypatch, h
         assert record["step"] < 20
     clean, final = record, weights(places.final(1))
     kept = places.checkpoint(1, 20)
-    assert load_file(kept / "weights.safetensors")["heads.fc1.weight"].tobytes() not in final.values()
+    assert (
+        load_file(kept / "weights.safetensors")["heads.fc1.weight"].tobytes() not in final.values()
+    )
 
     shutil.rmtree(places.stage(1))
     step = DistillTrainer.training_step
