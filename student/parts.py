@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from data_prep.errors import PipeError
-from student.backbone import layers_path
+from student.layers import layers_path
 from student.model import Student
 
 _INDEXED = re.compile(r"^(?P<part>[\w.]*layers)\[(?P<index>-?\d*(?::-?\d*)?)\](?P<rest>.*)$")
