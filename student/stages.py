@@ -12,8 +12,10 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import exclusive, read_json, write_json
+from student.attention import use_attention
 from student.batches import BatchStream, Tokenization
 from student.cache_room import require_room
+from student.compiled import compile_layers
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.identity import (
     AvailableShards,
@@ -25,6 +27,7 @@ from student.identity import (
     start_settings,
 )
 from student.least_squares import collect, fit_heads
+from student.lora import add_adapters, merge_adapters
 from student.losses import require_matching_widths
 from student.model import Student
 from student.parts import train_only
@@ -161,8 +164,12 @@ def _run_alone(
     student = _initial_student(run, number, report)
     used = {head for earlier in run.stages[:number] for head in earlier.heads}
     new = student.add_heads({h: w for h, w in widths.items() if h in used}, training.seed)
+    if stage.lora:
+        add_adapters(student, stage.lora, training.seed + number)
     trained = train_only(student, stage.trainable, stage.heads)
-    student.text.set_attn_implementation(training.attention)
+    use_attention(student.text, training.attention, or_plain=run.training.attention == "auto")
+    if training.compile:
+        compile_layers(student.text)
     places.remove_unfinished_checkpoints(number)
     step = places.last_checkpoint(number)
     if chosen.note:
@@ -194,6 +201,7 @@ def _run_alone(
     write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     resume = str(places.checkpoint(number, step)) if step else None
     trainer.train(resume_from_checkpoint=resume)
+    merge_adapters(student)
     student.save(final)
     report(f"{title} is done: {final}")
     return final
