@@ -89,7 +89,7 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
 
 def _head(student: Student, wanted: str | None, number: int) -> str:
     """The head to export: the one asked for, else the default, else the first."""
-    heads = list(student.heads)
+    heads = [name for name, _ in student.named_heads()]
     if not heads:
         raise PipeError(f"the student of stage {number} has no head to export; train one first.")
     if wanted is None and student.default_head not in heads:
@@ -122,7 +122,12 @@ def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRe
         passage_prompt=student.prompts.passage,
         default_head=record.head,
         heads=tuple(
-            CardHead(name, layer.out_features, dense_directory(student, name))
+            CardHead(
+                name,
+                layer.out_features,
+                dense_directory(student, name),
+                nested_in=student.own_head(name) if name in student.nested else "",
+            )
             for name, layer in student.named_heads()
         ),
         stages=tuple(

@@ -172,13 +172,19 @@ def _heads(facts: CardFacts) -> str:
         (head.name, head.dim, f"`{head.directory}`", "in use" * (head.name == facts.default_head))
         for head in facts.heads
     ]
+    nested = [head for head in facts.heads if head.nested_in]
     text = f"## Heads\n\n{_markdown(('head', 'dimensions', 'directory', ''), rows)}"
     if len(rows) > 1:
         text += (
             "\n\nThe heads are independent layers on the pooled state. To use another one, change "
             "the path of the Dense module in `modules.json` to its directory. A prefix of a "
-            "longer vector (`truncate_dim`) is not a shorter head's vector."
+            "longer vector (`truncate_dim`) is not a shorter head's vector"
         )
+        text += ", but for these: " if nested else "."
+        text += ", ".join(
+            f"{head.name} is the first {head.dim} numbers of {head.nested_in}" for head in nested
+        )
+        text += "." * bool(nested)
     return text
 
 

@@ -11,11 +11,13 @@ class CardHead:
         name: The head's name.
         dim: Numbers in its vectors.
         directory: Its directory in the export.
+        nested_in: The head whose first numbers it is; empty if it has weights of its own.
     """
 
     name: str
     dim: int
     directory: str
+    nested_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

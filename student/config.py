@@ -1,5 +1,6 @@
 """What decides a student: its start, its heads, its losses and its stages."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,10 +8,14 @@ from pydantic import Field, model_validator
 from data_prep.config import Settings
 from teacher_cache.config import Prompts
 
-LossName = Literal["cosine", "similarity", "relative_similarity"]
+LossName = Literal["cosine", "similarity", "relative_similarity", "mse"]
+TieRule = Literal["strict", "authors"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Scope = Literal["global", "rank"]
+Sharding = Literal["auto", "none", "zero2"]
+Recompute = Literal["none", "groups", "layers"]
 
 TEACHERS_TARGET = "teachers"
 
@@ -27,6 +32,7 @@ class StudentConfig(Settings):
         dropout: Dropout probability everywhere in the backbone while training.
         prompts: Text in front of each text, by role.
         heads: Width of each head by name; ``"target"`` is the target's width.
+        nested: For a head without weights of its own, the head whose first numbers it is.
         default_head: The head that an exported student uses.
         license: The start's licence, stated in the model card.
     """
@@ -39,6 +45,7 @@ class StudentConfig(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     prompts: Prompts = Prompts()
     heads: dict[str, int | Literal["target"]] = Field(min_length=1)
+    nested: dict[str, str] = Field(default_factory=dict)
     default_head: str
     license: str = "unknown"
 
@@ -53,7 +60,26 @@ class StudentConfig(Settings):
                 raise ValueError(f"head {name!r} is no plain name; use letters, digits and _")
             if isinstance(width, int) and width < 1:
                 raise ValueError(f"head {name} is {width} wide; expected at least 1")
+        for name, whole in self.nested.items():
+            own = [head for head in self.heads if head not in self.nested]
+            if name not in self.heads or whole not in own:
+                raise ValueError(
+                    f"nested has {name} = {whole!r}; expected a head of student.heads and, for "
+                    f"whose first numbers it is, one with weights of its own ({', '.join(own)})"
+                )
         return self
+
+    def with_wholes(self, heads: Iterable[str]) -> set[str]:
+        """Add to some heads those that they are nested in.
+
+        Args:
+            heads: Names of heads.
+
+        Returns:
+            The names, and the heads whose weights they use.
+        """
+        names = set(heads)
+        return names | {self.nested[name] for name in names if name in self.nested}
 
 
 class LossConfig(Settings):
@@ -64,17 +90,26 @@ class LossConfig(Settings):
         similarity: Lambda 2.
         relative_similarity: Lambda 3.
         margin: Margin of the relative similarity loss.
+        relative_ties: What two pairs that tie for the teacher cost in the relative similarity
+            loss: nothing (``strict``, equation 3), or what they cost in the authors' published
+            code, where the later pair should be above.
+        mse: Weight of the plain squared distance, a baseline that the paper does not have.
         cosine_reduction: ``sum`` over the batch as in equation 1, or ``mean`` as in the
             authors' published code.
         heads_reduction: How the losses of several heads are put together.
+        scope: What the losses compare where several processes train: the texts of the ``global``
+            batch, or those of each ``rank`` among themselves.
     """
 
     cosine: float = Field(ge=0)
     similarity: float = Field(ge=0)
     relative_similarity: float = Field(ge=0)
     margin: float = Field(ge=0)
+    relative_ties: TieRule = "strict"
+    mse: float = Field(default=1.0, ge=0)
     cosine_reduction: Literal["sum", "mean"] = "sum"
     heads_reduction: Literal["sum", "mean"] = "sum"
+    scope: Scope = "global"
 
 
 class LoraConfig(Settings):
@@ -106,7 +141,7 @@ class StageConfig(Settings):
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
             name of the student's own head (self-distillation, section 2.4).
-        batch_size: Texts in a step, over all ranks.
+        batch_size: Texts in a step, over all ranks unless ``training.batch_scope`` says otherwise.
         learning_rate: Peak rate of AdamW.
         steps: Optimizer steps.
         schedule: How the rate falls after the warm-up.
@@ -165,6 +200,15 @@ class TrainingConfig(Settings):
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.
         group_tokens: Padded tokens of one length-sorted group in the forward pass.
+        batch_scope: Whether a stage's ``batch_size`` is that of the ``global`` batch or of each
+            ``rank``. The order of global batches does not depend on the number of ranks, and the
+            number may change when a stage is resumed, unless this or ``losses.scope`` is ``rank``.
+        sharding: How several processes share the optimizer's state and the gradients: ``zero2``
+            (DeepSpeed), ``none`` (each has all), or ``auto``: ``zero2`` in several processes.
+        recompute: What the backward pass computes again instead of keeping it: ``none``, the
+            ``groups`` of the batch one after the other, so that memory goes with a group and not
+            with the batch, or the ``layers`` one after the other, so that of each only the input
+            is kept; both for a second forward pass.
         readers: 1 reads and tokenises ahead of the step in a process of its own; 0 in line.
         keep_checkpoints: How many checkpoints of a stage stay on disk; the newest may be the one
             that a kill cuts short.
@@ -177,5 +221,8 @@ class TrainingConfig(Settings):
     order_block_rows: int = Field(default=64, gt=0)
     order_window_blocks: int = Field(default=128, gt=0)
     group_tokens: int = Field(default=16384, gt=0)
+    batch_scope: Scope = "global"
+    sharding: Sharding = "auto"
+    recompute: Recompute = "none"
     readers: int = Field(default=0, ge=0, le=1)
     keep_checkpoints: int = Field(default=2, ge=2)

@@ -109,8 +109,9 @@ def parameters_in_use(student: Student, head: str | None = None) -> int:
     Returns:
         The number of parameters; what a checkpoint carries unused does not count.
     """
-    used = ("text.", f"heads.{head}.") if head else ("text.",)
-    return sum(p.numel() for name, p in part_names(student).items() if name.startswith(used))
+    text = sum(p.numel() for name, p in part_names(student).items() if name.startswith("text."))
+    layer = dict(student.named_heads())[head].parameters() if head else ()
+    return text + sum(parameter.numel() for parameter in layer)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class StageIdentity(Settings):
         corpus: The corpus's fingerprint.
         shards: What the training rows lie in; None where they are all training rows.
         earlier_shards: The same of every stage before; None where each was on all training rows.
+        ranks: How many processes train, where their number decides the batches or the losses.
     """
 
     student: StudentConfig
@@ -88,6 +89,7 @@ class StageIdentity(Settings):
     corpus: str
     shards: AvailableShards | None = None
     earlier_shards: tuple[AvailableShards | None, ...] | None = None
+    ranks: int | None = None
 
     @model_validator(mode="after")
     def _one_for_each(self) -> Self:
@@ -102,14 +104,15 @@ class StageIdentity(Settings):
             JSON-like settings; two stages with the same give the same weights on one machine.
         """
         settings = self.model_dump(mode="json")
-        used = {head for stage in self.stages for head in stage.heads}
+        used = self.student.with_wholes(head for stage in self.stages for head in stage.heads)
         settings["student"] = start_settings(self.student) | {
-            "heads": {head: width for head, width in self.student.heads.items() if head in used}
+            key: {head: value for head, value in settings["student"][key].items() if head in used}
+            for key in ("heads", "nested")
         }
         for stage in settings["stages"]:
             for key in ("name", "log_every", "save_every"):
                 del stage[key]
-        for key in ("readers", "keep_checkpoints"):
+        for key in ("readers", "keep_checkpoints", "sharding", "recompute"):
             del settings["training"][key]
         return settings
 
@@ -123,7 +126,7 @@ def start_settings(student: StudentConfig) -> dict[str, Any]:
     Returns:
         JSON-like settings. With the weights' digest given, it does not matter where they lie.
     """
-    others = {"heads", "default_head", "license"}
+    others = {"heads", "nested", "default_head", "license"}
     if student.sha256 is not None:
         others |= {"start", "revision"}
     return student.model_dump(mode="json", exclude=others)

@@ -10,14 +10,17 @@ Shape legend: B rows of a batch, H pooled state, I = H + 1 with a constant 1 for
 D a head's width.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
 
 from data_prep.errors import PipeError
 from student.batches import DistillBatch
+from student.config import StageConfig
+from student.losses import ALIGNING
 from student.model import Student
+from student.ranks import ALONE, Ranks
 
 _RIDGE = 1e-4
 """Of the mean squared pooled number: enough to bound directions that the rows do not show."""
@@ -73,11 +76,12 @@ class Moments:
 
         Args:
             weights_TI: A linear map on the pooled states.
-            width: D, at most H + 1.
+            width: D. Numbers beyond H + 1, the most that a linear map can use, are 0.
 
         Returns:
             weights_DI: Dot products of its outputs are closest to those of ``weights_TI`` among
-            all maps to D numbers, over the rows added.
+            all maps to D numbers, over the rows added. So are those of its first d numbers among
+            all maps to d.
         """
         # The output's directions live in the image of the input's: an I x I problem, whatever T.
         values_I, basis_II = torch.linalg.eigh(self.inputs_II)
@@ -86,19 +90,22 @@ class Moments:
         leading_ID = vectors_II.flip(1)[:, :width]
         directions_TD = torch.linalg.qr(weights_TI @ (root_II @ leading_ID)).Q
         weights_DI: torch.Tensor = directions_TD.mT @ weights_TI
-        return weights_DI
+        return nn.functional.pad(weights_DI, (0, 0, 0, width - len(weights_DI)))
 
 
 @torch.inference_mode()
-def collect(student: Student, batches: Iterable[DistillBatch | PipeError]) -> Moments:
+def collect(
+    student: Student, batches: Iterable[DistillBatch | PipeError], ranks: Ranks = ALONE
+) -> Moments:
     """Run rows through a student's backbone once.
 
     Args:
         student: The student.
-        batches: The rows.
+        batches: The rows, or this process's part of them.
+        ranks: The processes among which the rows are divided.
 
     Returns:
-        Their moments.
+        The moments of all rows, the same in every process.
     """
     device = next(student.parameters()).device
     moments: Moments | None = None
@@ -116,25 +123,42 @@ def collect(student: Student, batches: Iterable[DistillBatch | PipeError]) -> Mo
         moments.add(pooled_BH, batch["target"])
     if moments is None:
         raise ValueError("there are no rows to fit a head to")
+    ranks.add_up(moments.inputs_II)
+    ranks.add_up(moments.products_IT)
+    moments.rows = int(ranks.add_up(torch.tensor(moments.rows)))
     return moments
 
 
+def aligned_heads(stage: StageConfig) -> set[str]:
+    """The heads whose single numbers a stage compares with the target's.
+
+    Args:
+        stage: The stage.
+    """
+    return {head for head, losses in stage.heads.items() if not ALIGNING.isdisjoint(losses)}
+
+
 @torch.no_grad()
-def fit_heads(student: Student, heads: Iterable[str], moments: Moments) -> None:
+def fit_heads(
+    student: Student, heads: Iterable[str], moments: Moments, aligned: Collection[str]
+) -> None:
     """Give heads their closed form.
 
     Args:
         student: The student; its heads change in place.
         heads: Which heads. One as wide as the target is the regression itself; a narrower one is
-            the regression's principal part.
+            the regression's principal part. A nested head has nothing to fit, but the one that it
+            is nested in is turned so that its first numbers are the principal ones.
         moments: Of the rows to fit.
+        aligned: Heads that are compared with the target number by number and are not turned.
     """
     regression_TI = moments.regression()
+    wholes = {student.own_head(name) for name in student.nested}
     for name, layer in student.named_heads():
-        if name not in heads:
+        if name not in heads or name in student.nested:
             continue
         weights_DI = regression_TI
-        if layer.out_features < len(regression_TI):
+        if layer.out_features != len(regression_TI) or (name in wholes and name not in aligned):
             weights_DI = moments.principal(regression_TI, layer.out_features)
         layer.weight.copy_(weights_DI[:, :-1])
         layer.bias.copy_(weights_DI[:, -1])

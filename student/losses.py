@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 
 from data_prep.errors import PipeError
-from student.config import TEACHERS_TARGET, LossConfig, StageConfig
+from student.config import TEACHERS_TARGET, LossConfig, StageConfig, TieRule
 from student.relative_similarity import PairPlan, plan_pairs, relative_similarity_loss
 
 
@@ -16,16 +17,20 @@ class Batch:
     """Unit vectors of a batch of texts; what several losses need is computed once.
 
     Attributes:
+        vectors_BD: The vectors as they are, float32.
         unit_BD: The vectors, float32, normalised.
     """
 
-    def __init__(self, vectors_BD: torch.Tensor) -> None:
+    def __init__(self, vectors_BD: torch.Tensor, ties: TieRule = "strict") -> None:
         """Normalise a batch.
 
         Args:
             vectors_BD: Vectors of any norm above 0.
+            ties: How the pairs that tie are ordered where the batch is a target.
         """
-        self.unit_BD = F.normalize(vectors_BD.float(), dim=-1)
+        self.ties = ties
+        self.vectors_BD = vectors_BD.float()
+        self.unit_BD = F.normalize(self.vectors_BD, dim=-1)
 
     @cached_property
     def scores_BB(self) -> torch.Tensor:
@@ -35,7 +40,7 @@ class Batch:
     @cached_property
     def pairs(self) -> PairPlan:
         """The pairs in the order of their similarity; only for a batch without gradient."""
-        return plan_pairs(self.scores_BB)
+        return plan_pairs(self.scores_BB, self.ties)
 
 
 def cosine_loss(student: Batch, target: Batch, config: LossConfig) -> torch.Tensor:
@@ -71,11 +76,32 @@ def _relative_similarity_loss(student: Batch, target: Batch, config: LossConfig)
     return relative_similarity_loss(student.scores_BB, target.pairs, config.margin)
 
 
+def mse_loss(student: Batch, target: Batch, config: LossConfig) -> torch.Tensor:
+    """The plain baseline: ``mean over x of |s_x - t_x|^2``, with s_x as the head gives it.
+
+    The target is a unit vector and the student's is not normalised: of two unit vectors the
+    squared distance is twice the cosine loss and would measure nothing new.
+
+    Args:
+        student: (B, D) with D equal to the target's width.
+        target: (B, D).
+        config: Not used.
+
+    Returns:
+        A scalar, at least 0: the sum over the D numbers, the mean over the B texts.
+    """
+    return (student.vectors_BD - target.unit_BD).square().sum(-1).mean()
+
+
 LOSSES: dict[str, Callable[[Batch, Batch, LossConfig], torch.Tensor]] = {
     "cosine": cosine_loss,
     "similarity": similarity_loss,
     "relative_similarity": _relative_similarity_loss,
+    "mse": mse_loss,
 }
+
+ALIGNING: Final = frozenset({"cosine", "mse"})
+"""The losses that compare number by number, so that a head must be as wide as its target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +135,11 @@ def distillation_loss(
         The total and its terms, in float32 whatever the autocast around it.
     """
     with torch.autocast(target_BT.device.type, enabled=False):
-        teachers = Batch(target_BT)
+        teachers = Batch(target_BT, config.relative_ties)
         own = None
         if stage.target != TEACHERS_TARGET:
             # Self-distillation (2.4): the aligned head teaches and is not moved by its pupils.
-            own = Batch(vectors[stage.target].detach())
+            own = Batch(vectors[stage.target].detach(), config.relative_ties)
         head_losses: list[torch.Tensor] = []
         terms: dict[str, torch.Tensor] = {}
         for head, names in stage.heads.items():
@@ -134,7 +160,7 @@ def distillation_loss(
 def require_matching_widths(
     stages: Sequence[StageConfig], widths: Mapping[str, int], target_width: int
 ) -> None:
-    """Check that every head with a cosine loss is as wide as what it is compared with.
+    """Check that every head that is compared number by number is as wide as its target.
 
     Args:
         stages: The recipe's stages.
@@ -142,7 +168,7 @@ def require_matching_widths(
         target_width: T, the teachers' widths together.
 
     Raises:
-        PipeError: A stage names an unknown head, or a cosine would compare unequal widths.
+        PipeError: A stage names an unknown head, or a cosine or MSE would compare unequal widths.
     """
     for number, stage in enumerate(stages, start=1):
         for head, losses in stage.heads.items():
@@ -153,9 +179,28 @@ def require_matching_widths(
                 )
             own_target = stage.target not in (TEACHERS_TARGET, head)
             wanted = widths[stage.target] if own_target else target_width
-            if "cosine" in losses and widths[head] != wanted:
+            aligning = [loss for loss in losses if loss in ALIGNING]
+            if aligning and widths[head] != wanted:
                 raise PipeError(
                     f"stage {number} ({stage.name}) compares head {head} ({widths[head]} wide) by "
-                    f"cosine with a target {wanted} wide; make the head {wanted} wide, or take "
-                    '"cosine" off its losses.'
+                    f"{aligning[0]} with a target {wanted} wide; make the head {wanted} wide, or "
+                    f'take "{aligning[0]}" off its losses.'
                 )
+
+
+def require_nested_widths(nested: Mapping[str, str], widths: Mapping[str, int]) -> None:
+    """Check that every nested head is narrower than the head whose first numbers it is.
+
+    Args:
+        nested: For each nested head, the head that it is nested in.
+        widths: Width of each head.
+
+    Raises:
+        PipeError: A head is as wide as the one it is nested in, or wider.
+    """
+    for head, whole in nested.items():
+        if widths[head] >= widths[whole]:
+            raise PipeError(
+                f"head {head} is {widths[head]} wide and nested in {whole}, which is "
+                f"{widths[whole]} wide; make it narrower, or take it out of student.nested."
+            )

@@ -1,6 +1,7 @@
 """The student: a text backbone, mean pooling, and named linear heads (paper, section 2.2)."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self, TypedDict, cast
 
@@ -9,6 +10,8 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.config import Settings
@@ -45,6 +48,7 @@ class StudentRecord(Settings):
         max_tokens: Longer texts are cut off here.
         prompts: Text in front of each text, by role.
         heads: Width of each head.
+        nested: For a head without weights of its own, the head whose first numbers it is.
         default_head: The head that an export uses.
         dropout: Dropout probability while training.
     """
@@ -53,24 +57,33 @@ class StudentRecord(Settings):
     max_tokens: int
     prompts: Prompts
     heads: dict[str, int]
+    nested: dict[str, str] = Field(default_factory=dict)
     default_head: str
     dropout: float
 
 
 class Student(nn.Module):
-    """A text encoder with independent linear heads on its mean-pooled state.
+    """A text encoder with linear heads on its mean-pooled state.
 
-    Parts are named ``text`` (the backbone) and ``heads.NAME``.
+    A head has weights of its own, or it is nested: the first numbers of another one. Parts are
+    named ``text`` (the backbone) and ``heads.NAME``.
 
     Attributes:
         text: The transformers backbone, attending in both directions.
-        heads: One Linear(hidden, D) with bias per head.
+        heads: One Linear(hidden, D) with bias per head that has weights of its own.
+        nested: For every other head, the head whose first numbers it is, and its width.
         tokenizer: The backbone's tokenizer, padding on the right.
         max_tokens: Longer texts are cut off here, special tokens included.
         prompts: Text in front of each text, by role.
         default_head: The head that an export uses.
         dropout: Dropout probability while training.
+        autocast: What the backbone computes in while training; None for its weights' own type.
+        recompute: Whether a group's forward pass is run again in the backward pass instead of
+            being kept.
     """
+
+    autocast: torch.dtype | None = None
+    recompute: bool = False
 
     def __init__(
         self,
@@ -85,6 +98,7 @@ class Student(nn.Module):
         super().__init__()
         self.text = text
         self.heads = nn.ModuleDict()
+        self.nested: dict[str, tuple[str, int]] = {}
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.prompts = prompts
@@ -151,7 +165,10 @@ class Student(nn.Module):
             dropout=record.dropout,
         )
         for name, width in record.heads.items():
-            student.heads[name] = nn.Linear(student.hidden, width)
+            if name in record.nested:
+                student.nested[name] = record.nested[name], width
+            else:
+                student.heads[name] = nn.Linear(student.hidden, width)
         try:
             if record.heads:
                 student.heads.load_state_dict(load_file(directory / _HEADS))
@@ -172,26 +189,42 @@ class Student(nn.Module):
             max_tokens=self.max_tokens,
             prompts=self.prompts,
             heads={name: head.out_features for name, head in self.named_heads()},
+            nested={name: whole for name, (whole, _) in self.nested.items()},
             default_head=self.default_head,
             dropout=self.dropout,
         )
         with atomic_directory(directory) as unfinished:
-            self.text.save_pretrained(unfinished / _BACKBONE)
+            weights = own_storage(self.text.state_dict())
+            self.text.save_pretrained(unfinished / _BACKBONE, state_dict=weights)
             self.tokenizer.save_pretrained(unfinished / _BACKBONE)
             if self.heads:
-                save_file(self.heads.state_dict(), unfinished / _HEADS)
+                save_file(own_storage(self.heads.state_dict()), unfinished / _HEADS)
             write_json(unfinished / _RECORD, record.model_dump(mode="json"))
 
     def named_heads(self) -> list[tuple[str, nn.Linear]]:
-        """The heads by name, in the order in which they were added."""
-        return [(name, cast(nn.Linear, head)) for name, head in self.heads.items()]
+        """The heads by name: those with weights of their own, then the nested ones.
 
-    def add_heads(self, widths: Mapping[str, int], seed: int) -> list[str]:
+        A nested head comes as a layer that shares the memory of the one it is nested in and takes
+        no part in training.
+        """
+        named = [(name, cast(nn.Linear, head)) for name, head in self.heads.items()]
+        own = dict(named)
+        for name, (whole, width) in self.nested.items():
+            view = nn.utils.skip_init(nn.Linear, self.hidden, width)
+            view.weight = nn.Parameter(own[whole].weight[:width].detach(), requires_grad=False)
+            view.bias = nn.Parameter(own[whole].bias[:width].detach(), requires_grad=False)
+            named.append((name, cast(nn.Linear, view)))
+        return named
+
+    def add_heads(
+        self, widths: Mapping[str, int], seed: int, nested: Mapping[str, str] | None = None
+    ) -> list[str]:
         """Add the heads that are not there yet.
 
         Args:
             widths: Width of each wanted head.
             seed: Decides, with the head's name, its first weights.
+            nested: For each head without weights of its own, the head that it is nested in.
 
         Returns:
             The names of the heads that are new.
@@ -200,20 +233,32 @@ class Student(nn.Module):
             PipeError: A head is there with another width.
         """
         new = []
+        there = dict(self.named_heads())
         for name, width in widths.items():
-            if name in self.heads:
-                found = dict(self.named_heads())[name].out_features
+            if name in there:
+                found = there[name].out_features
                 if found != width:
                     raise PipeError(
                         f"head {name} is {found} wide in the stage before and {width} in the "
                         "recipe; give the new width a new head name, or train from stage 1 again."
                     )
                 continue
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(draw(seed, "head", name))
-                self.heads[name] = nn.Linear(self.hidden, width)
+            if nested and name in nested:
+                self.nested[name] = nested[name], width
+            else:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(draw(seed, "head", name))
+                    self.heads[name] = nn.Linear(self.hidden, width)
             new.append(name)
         return new
+
+    def own_head(self, name: str) -> str:
+        """The head whose weights a head uses: itself, or the one that it is nested in.
+
+        Args:
+            name: A head.
+        """
+        return self.nested[name][0] if name in self.nested else name
 
     def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The mean of the token states over the real tokens, prompt included.
@@ -242,9 +287,13 @@ class Student(nn.Module):
         Returns:
             vectors_BD, float32, not normalised.
         """
-        layer = cast(nn.Linear, self.heads[head])
+        layer = cast(nn.Linear, self.heads[self.own_head(head)])
+        pooled_BH = pooled_BH.to(layer.weight.dtype)
         with torch.autocast(pooled_BH.device.type, enabled=False):
-            vectors_BD: torch.Tensor = layer(pooled_BH.to(layer.weight.dtype))
+            if head in self.nested:
+                width = self.nested[head][1]
+                return F.linear(pooled_BH, layer.weight[:width], layer.bias[:width]).float()
+            vectors_BD: torch.Tensor = layer(pooled_BH)
         return vectors_BD.float()
 
     def forward(
@@ -262,5 +311,34 @@ class Student(nn.Module):
         Returns:
             For each head vectors_BD, not normalised, in the order of the groups' texts.
         """
-        pooled_BH = torch.cat([self.pooled(**group) for group in groups])
+        with self._training_precision():
+            if self.recompute:
+                states = [
+                    checkpoint(self.pooled, *group.values(), use_reentrant=False)
+                    for group in groups
+                ]
+            else:
+                states = [self.pooled(**group) for group in groups]
+        pooled_BH = torch.cat(states)
         return {head: self.project(pooled_BH, head) for head in heads}
+
+    def _training_precision(self) -> AbstractContextManager[None]:
+        """One context for all groups, within which a weight is cast once."""
+        if self.autocast is None or not self.training:
+            return nullcontext()
+        return torch.autocast(next(self.parameters()).device.type, self.autocast)
+
+
+def own_storage(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy tensors for a safetensors file, which refuses the parts of ZeRO's flat buffers.
+
+    Args:
+        state: Tensors by name.
+
+    Returns:
+        The same numbers on the CPU, each tensor in memory of its own.
+    """
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }

@@ -100,9 +100,8 @@ def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) 
             weight has an adapter.
     """
     chosen = match_parts(student, patterns)
-    idle = {
-        name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in heads
-    }
+    own = {student.own_head(head) for head in heads}
+    idle = {name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in own}
     adapters = adapter_parameters(student)
     if chosen == idle and not adapters:
         raise PipeError(

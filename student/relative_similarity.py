@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from student.config import TieRule
+
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
@@ -27,19 +29,24 @@ class PairPlan:
     end_P: torch.Tensor
 
 
-def plan_pairs(scores_BB: torch.Tensor) -> PairPlan:
+def plan_pairs(scores_BB: torch.Tensor, ties: TieRule = "strict") -> PairPlan:
     """Sort a batch's pairs by the teacher's similarity.
 
     Args:
         scores_BB: The teacher's similarities, float32.
+        ties: What pairs that the teacher finds equally similar are to each other.
 
     Returns:
-        The plan; pairs that the teacher finds equally similar share a tie group.
+        The plan. ``strict``: pairs that tie share a group and are not compared. ``authors``: each
+        is a group of its own, and of two that tie the later one, row by row, should be above.
     """
     size = scores_BB.shape[0]
     rows, columns = torch.triu_indices(size, size, 1, device=scores_BB.device).unbind()
     flat_P = rows * size + columns
     sorted_P, order_P = scores_BB.reshape(-1)[flat_P].sort(stable=True)
+    if ties == "authors":
+        rank_P = torch.arange(len(order_P), device=order_P.device)
+        return PairPlan(flat_P=flat_P[order_P], first_P=rank_P, end_P=rank_P + 1)
     return PairPlan(
         flat_P=flat_P[order_P],
         first_P=torch.searchsorted(sorted_P, sorted_P, right=False),

@@ -46,6 +46,28 @@ def test_a_perfect_student_loses_nothing_at_margin_zero():
     assert found.total.abs() < 1e-4
 
 
+def test_mse_is_the_squared_distance_of_the_heads_own_numbers():
+    torch.manual_seed(0)
+    vectors_BD, target_BT = torch.randn(8, 6), F.normalize(torch.randn(8, 6), dim=-1)
+    config = LOSSES.model_copy(update={"mse": 3.0})
+    found = distillation_loss({"fc1": vectors_BD}, target_BT, stage({"fc1": ("mse",)}), config)
+    torch.testing.assert_close(found.total, 3 * 6 * F.mse_loss(vectors_BD, target_BT))
+    # Of unit vectors it would be the cosine loss once more.
+    unit = {"fc1": F.normalize(vectors_BD, dim=-1)}
+    mean = config.model_copy(update={"cosine_reduction": "mean"})
+    found = distillation_loss(unit, target_BT, stage({"fc1": ("mse", "cosine")}), mean)
+    torch.testing.assert_close(found.terms["fc1/mse"], 2 * found.terms["fc1/cosine"])
+
+
+def test_the_recipe_chooses_the_rule_for_ties():
+    torch.manual_seed(0)
+    vectors_BD, target_BT = torch.randn(9, 6), F.normalize(torch.ones(9, 6), dim=-1)
+    relative = stage({"fc1": ("relative_similarity",)})
+    authors = LOSSES.model_copy(update={"relative_ties": "authors"})
+    assert distillation_loss({"fc1": vectors_BD}, target_BT, relative, LOSSES).total == 0
+    assert distillation_loss({"fc1": vectors_BD}, target_BT, relative, authors).total > 0
+
+
 def test_reductions():
     target_BT = F.normalize(torch.randn(8, 6), dim=-1)
     vectors = {"fc1": torch.randn(8, 6), "fc2": torch.randn(8, 3)}
@@ -95,7 +117,8 @@ def test_losses_are_float32_under_autocast():
 @pytest.mark.parametrize(
     ("heads", "widths", "words"),
     [
-        ({"fc1": ("cosine",)}, {"fc1": 5}, ["fc1", "5 wide", "6 wide"]),
+        ({"fc1": ("cosine",)}, {"fc1": 5}, ["fc1", "5 wide", "6 wide", "cosine"]),
+        ({"fc1": ("similarity", "mse")}, {"fc1": 5}, ["fc1", "5 wide", "6 wide", "mse"]),
         ({"fc9": ("similarity",)}, {"fc1": 6}, ["fc9", "fc1"]),
     ],
 )

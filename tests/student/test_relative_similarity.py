@@ -22,19 +22,36 @@ def gram(vectors_BD: torch.Tensor) -> torch.Tensor:
     return unit_BD @ unit_BD.mT
 
 
+def by_the_authors(student_BB: torch.Tensor, teacher_BB: torch.Tensor, margin: float):
+    """As in the authors' published code: a mean over i < j, in which a tie is no exception."""
+
+    def differences(scores_BB):
+        size = len(scores_BB)
+        scores_P = scores_BB[tuple(torch.triu_indices(size, size, 1))]
+        i, j = torch.triu_indices(len(scores_P), len(scores_P), 1)
+        return scores_P[j] - scores_P[i]
+
+    label = torch.where(differences(teacher_BB) < 0, 1, -1)
+    return torch.relu(differences(student_BB) * label + margin).mean()
+
+
+RULES = {"strict": by_definition, "authors": by_the_authors}
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("size", [3, 4, 7, 16, 33, 64])
 @pytest.mark.parametrize("margin", [0.0, 0.015, 0.3])
 @pytest.mark.parametrize("ties", [False, True])
-def test_loss_and_gradient_equal_the_definition(size, margin, ties):
+def test_loss_and_gradient_equal_the_definition(size, margin, ties, rule):
     torch.manual_seed(size)
     teacher_BB = gram(torch.randn(size, 6, dtype=torch.float64))
     if ties:
         teacher_BB = (teacher_BB * 4).round() / 4
     vectors_BD = torch.randn(size, 5, dtype=torch.float64, requires_grad=True)
 
-    expected = by_definition(gram(vectors_BD), teacher_BB, margin)
+    expected = RULES[rule](gram(vectors_BD), teacher_BB, margin)
     (expected_gradient,) = torch.autograd.grad(expected, vectors_BD)
-    found = relative_similarity_loss(gram(vectors_BD), plan_pairs(teacher_BB), margin)
+    found = relative_similarity_loss(gram(vectors_BD), plan_pairs(teacher_BB, rule), margin)
     (found_gradient,) = torch.autograd.grad(found, vectors_BD)
 
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
@@ -46,6 +63,33 @@ def test_identical_texts_and_a_single_pair_cost_nothing():
     assert relative_similarity_loss(same_BB, plan_pairs(same_BB), 0.015) == 0
     two_BB = gram(torch.randn(2, 4))
     assert relative_similarity_loss(two_BB, plan_pairs(two_BB), 0.015) == 0
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.015, 0.3])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_gradient_is_that_of_finite_differences(margin, rule):
+    torch.manual_seed(0)
+    teacher_BB = (gram(torch.randn(7, 4, dtype=torch.float64)) * 4).round() / 4
+    plan = plan_pairs(teacher_BB, rule)
+    vectors_BD = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda v: relative_similarity_loss(gram(v), plan, margin), vectors_BD
+    )
+
+
+def test_the_two_rules_differ_on_ties_alone():
+    torch.manual_seed(0)
+    teacher_BB, student_BB = gram(torch.randn(9, 4)), gram(torch.randn(9, 4))
+
+    def losses(teacher_BB):
+        return [
+            relative_similarity_loss(student_BB, plan_pairs(teacher_BB, rule), 0.015)
+            for rule in RULES
+        ]
+
+    assert losses(teacher_BB)[0] == losses(teacher_BB)[1]
+    strict, authors = losses((teacher_BB * 2).round())
+    assert strict < authors
 
 
 def test_only_the_teachers_order_matters():
