@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pipelines.cli import cli
 from student.model import Student
 from student.places import Places
-from tests.pipelines.tiny_run import write_inputs
+from tests.pipelines.tiny_run import pipe, write_inputs
 
 LORA = (
     'stages.1.trainable=["heads.fc1"]',
@@ -81,3 +81,25 @@ def test_another_rank_is_another_stage(trained) -> None:
     code, output = call(run, recipe, "distill", "--stage", "2", *sets)
     assert code == 1
     assert "lora.rank" in output
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_adapters(trained, tmp_path: Path) -> None:
+    run, recipe = trained
+    sets = [f"--set={one}" for one in (*LORA, "stages.1.lora.dropout=0.0")]
+    found = []
+    for name, launcher in (("one", ()), ("two", ("--launcher", "torchrun", "--nproc", "2"))):
+        copy = shutil.copytree(run, tmp_path / name)
+        places = Places(copy / "student")
+        shutil.rmtree(places.stage(2))
+        done = pipe(
+            "distill", "--stage", "2", "--run", str(copy), "--recipe", str(recipe), *sets, *launcher
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("in 2 processes" in done.stderr) == bool(launcher)
+        found.append(weights(places.final(2)))
+        # What is wrapped in the checkpoint is plain in the end.
+        inside = load_file(places.checkpoint(2, 20) / "weights.safetensors")
+        assert any(".lora_A." in key for key in inside)
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, rtol=2e-4, atol=2e-4, msg=key)
