@@ -15,3 +15,12 @@ class UsageError(PipeError):
     """The command, the recipe or an option is wrong; nothing has been started."""
 
     exit_code = 2
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, for a sentence of ours.
+
+    Args:
+        error: The error.
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

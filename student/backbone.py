@@ -15,39 +15,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from data_prep.errors import PipeError
+from data_prep.errors import PipeError, first_line
+from student.attention import require_bidirectional
+from student.layers import keep_layers
 
-# The names under which transformers' configurations keep their dropout probabilities.
-_DROPOUT_KEYS = (
-    "attention_dropout",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "embedding_dropout",
-    "hidden_dropout_prob",
-    "mlp_dropout",
-)
-
-
-def layers_path(backbone: PreTrainedModel) -> str:
-    """Find the module list that holds a backbone's transformer layers.
-
-    Args:
-        backbone: A transformers model.
-
-    Returns:
-        Its dotted name, such as ``encoder.layer`` (BERT) or ``layers`` (Qwen2).
-
-    Raises:
-        PipeError: There is none.
-    """
-    count = backbone.config.num_hidden_layers
-    for name, module in backbone.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return str(name)
-    raise PipeError(
-        f"{type(backbone).__name__} has no list of {count} layers; choose a start whose model has "
-        "its transformer layers in one list, such as BERT, XLM-R, ModernBERT, Qwen or Mistral."
-    )
+# Settings that are dropout probabilities, except those of a task's head, which no student has.
+_DROPOUT = re.compile(r"dropout|pdrop")
+_OF_HEADS = re.compile(r"classifier|pooler|qa_|seq_classif|summary")
 
 
 def load_backbone(
@@ -69,12 +43,8 @@ def load_backbone(
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
-        for key in _DROPOUT_KEYS:
-            if hasattr(config, key):
-                setattr(config, key, dropout)
-        # Decoders build a causal mask unless their configuration says otherwise.
-        config.is_causal = False
-        config.use_cache = False
+        _require_text_encoder(config, directory)
+        _configure(config, dropout)
         model, report = AutoModel.from_pretrained(
             directory,
             config=config,
@@ -84,6 +54,8 @@ def load_backbone(
             trust_remote_code=False,
             output_loading_info=True,
         )
+    except PipeError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise PipeError(
             f"{directory} holds no model that transformers can load from safetensors "
@@ -101,6 +73,36 @@ def load_backbone(
     model.eval()
     require_bidirectional(model)
     return model
+
+
+def _require_text_encoder(config: PretrainedConfig, directory: Path) -> None:
+    family = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise PipeError(
+            f"{directory} holds a model of an encoder and a decoder ({family}); choose a start "
+            "that is an encoder alone, such as BERT or ModernBERT, or a decoder alone, such as "
+            "Qwen or Mistral."
+        )
+    for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
+        if not isinstance(getattr(config, key, None), int):
+            raise PipeError(
+                f"{directory} holds no plain text model ({family}): its config.json does not say "
+                f"{key}; choose a start that reads text alone."
+            )
+
+
+def _configure(config: PretrainedConfig, dropout: float) -> None:
+    """Set what a student needs; all of it is saved and exported with the configuration."""
+    for key in config.to_dict():
+        if _DROPOUT.search(key) and not _OF_HEADS.match(key):
+            setattr(config, key, dropout)
+    if hasattr(config, "layerdrop"):
+        config.layerdrop = 0.0  # would leave out whole layers, whatever the dropout
+    # Decoders build a causal mask unless their configuration says otherwise. EmbeddingGemma's says
+    # so in its own way, and is_causal besides would widen its windows by a token.
+    if getattr(config, "use_bidirectional_attention", None) not in (True, "all"):
+        config.is_causal = False
+    config.use_cache = False
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -143,82 +145,14 @@ def require_positions(model: PreTrainedModel, max_tokens: int) -> None:
     Raises:
         PipeError: It has fewer.
     """
-    config = model.config
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and "roberta" in config.model_type:
-        positions -= config.pad_token_id + 1  # RoBERTa counts from behind the padding's position.
+    positions = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        # RoBERTa, XLM-R and MPNet count from behind the padding's own position.
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            positions = module.num_embeddings - first
     if positions is not None and max_tokens > positions:
         raise PipeError(
             f"student.max_tokens is {max_tokens}, and the start has {positions} positions; lower "
             "max_tokens or choose a start that takes longer texts."
-        )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's error, for a sentence of ours.
-
-    Args:
-        error: The error.
-    """
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def keep_layers(model: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
-    """Build a shallower model from some of a model's layers.
-
-    Args:
-        model: The deep model.
-        layers: Which layers to keep, counted from 0, in this order.
-
-    Returns:
-        A new model whose configuration says its own depth.
-
-    Raises:
-        PipeError: A layer does not exist.
-    """
-    config: PretrainedConfig = model.config
-    depth = config.num_hidden_layers
-    absent = [layer for layer in layers if not 0 <= layer < depth]
-    if absent:
-        raise PipeError(
-            f"student.layers names layer {absent[0]}, but the start has layers 0 to {depth - 1}."
-        )
-    shallow_config = type(config).from_dict(config.to_dict())
-    shallow_config.is_causal = False
-    shallow_config.num_hidden_layers = len(layers)
-    if getattr(config, "layer_types", None):
-        shallow_config.layer_types = [config.layer_types[layer] for layer in layers]
-    shallow: PreTrainedModel = AutoModel.from_config(shallow_config, dtype=torch.float32)
-
-    deep_state = model.state_dict()
-    pattern = re.compile(re.escape(layers_path(shallow)) + r"\.(\d+)\.(.+)")
-    state = {}
-    for name in shallow.state_dict():
-        found = pattern.fullmatch(name)
-        source = name
-        if found:
-            source = f"{layers_path(model)}.{layers[int(found[1])]}.{found[2]}"
-        state[name] = deep_state[source]
-    shallow.load_state_dict(state)
-    return shallow
-
-
-@torch.inference_mode()
-def require_bidirectional(model: PreTrainedModel) -> None:
-    """Check that a later token moves an earlier token's state.
-
-    Args:
-        model: A backbone in evaluation mode.
-
-    Raises:
-        PipeError: The model attends to the left only, so mean pooling would be wrong.
-    """
-    device = next(model.parameters()).device
-    ids_BL = torch.arange(5, 13, device=device).repeat(2, 1) % model.config.vocab_size
-    ids_BL[1, -1] = (ids_BL[1, -1] + 1) % model.config.vocab_size
-    states_BLH = model(input_ids=ids_BL, attention_mask=torch.ones_like(ids_BL)).last_hidden_state
-    if torch.equal(states_BLH[0, 0], states_BLH[1, 0]):
-        raise PipeError(
-            f"{type(model).__name__} attends to the left only even with is_causal = false; choose "
-            "a start that transformers can run in both directions."
         )

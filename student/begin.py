@@ -8,11 +8,14 @@ from typing import Any
 import torch
 
 from data_prep.corpus import Corpus
+from data_prep.draws import draw
 from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
+from student.attention import use_attention
 from student.batches import BatchStream, Tokenization
 from student.cache_room import require_room
 from student.checkpoint import load_weights
+from student.compiled import compile_layers
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.identity import (
     AvailableShards,
@@ -23,6 +26,7 @@ from student.identity import (
     require_same,
     start_settings,
 )
+from student.lora import add_adapters
 from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.order import TrainingOrder
@@ -33,6 +37,7 @@ from student.pooled_source import PooledSource, TeacherStates
 from student.pooled_states import cached_states, require_frozen, teacher_states
 from student.quality import StageQuality
 from student.ranks import Ranks
+from student.recompute import checkpoint_layers
 from student.stage_rows import RowChoice, choose_rows, stage_order
 from teacher_cache.config import TeacherConfig
 from teacher_cache.open_store import RemoteStore, open_store
@@ -197,11 +202,17 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
     used = run.student.with_wholes(h for earlier in run.stages[:number] for h in earlier.heads)
     widths = {head: width for head, width in run.head_widths.items() if head in used}
     new = student.add_heads(widths, training.seed, run.student.nested)
+    if stage.lora:
+        add_adapters(student, stage.lora, draw(training.seed, "stage", number))
     trained = train_only(student, stage.trainable, stage.heads)
     require_frozen(student, stage, number)
     if torch.cuda.is_available():
         student.to("cuda")
-    student.text.set_attn_implementation(training.attention)
+    use_attention(student.text, training.attention, or_plain=run.training.attention == "auto")
+    if training.recompute == "layers":
+        checkpoint_layers(student.text)
+    if training.compile:
+        compile_layers(student.text)
     student.autocast = torch.bfloat16 if training.precision == "bf16" else None
     student.recompute = training.recompute == "groups"
     if ranks.first:

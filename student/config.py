@@ -15,7 +15,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Scope = Literal["global", "rank"]
 Sharding = Literal["auto", "none", "zero2"]
-Recompute = Literal["none", "groups"]
+Recompute = Literal["none", "groups", "layers"]
 
 TEACHERS_TARGET = "teachers"
 
@@ -112,6 +112,22 @@ class LossConfig(Settings):
     scope: Scope = "global"
 
 
+class LoraConfig(Settings):
+    """Low-rank adapters in place of full weights (Hu et al. 2021); merged when the stage ends.
+
+    Attributes:
+        targets: Patterns of the parts whose linear layers get an adapter, as in ``trainable``.
+        rank: Rank of an adapter's product of two matrices.
+        alpha: An adapter counts ``alpha / rank`` times.
+        dropout: Dropout probability in front of an adapter.
+    """
+
+    targets: tuple[str, ...] = Field(min_length=1)
+    rank: int = Field(default=16, gt=0)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
 class StageConfig(Settings):
     """One row of the recipe: what trains, on which losses, for how long.
 
@@ -119,7 +135,9 @@ class StageConfig(Settings):
         name: Stands in logs and on disk beside the stage's number.
         init: How a new head begins: ``random``, or fitted to the target in closed form.
         init_rows: Training rows that a closed form is fitted to.
-        trainable: Patterns of the parts that train, such as ``text.layers[-3:]``.
+        trainable: Patterns of the parts that train, such as ``text.layers[-3:]``; empty only
+            where adapters train alone.
+        lora: Low-rank adapters that train beside them; None for none.
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
             name of the student's own head (self-distillation, section 2.4).
@@ -146,7 +164,8 @@ class StageConfig(Settings):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    trainable: tuple[str, ...] = Field(min_length=1)
+    trainable: tuple[str, ...]
+    lora: LoraConfig | None = None
     heads: dict[str, tuple[LossName, ...]] = Field(min_length=1)
     target: str = TEACHERS_TARGET
     init: Literal["random", "least_squares"] = "random"
@@ -187,6 +206,8 @@ class StageConfig(Settings):
                 "cache_pooled and pooled_from are both set; expected one of them, since each says "
                 "where the pooled states come from"
             )
+        if not self.trainable and self.lora is None:
+            raise ValueError("trainable is empty; name the parts that train, such as heads.*")
         for head, losses in self.heads.items():
             if not losses or len(set(losses)) < len(losses):
                 raise ValueError(f"head {head} has the losses {list(losses)}; expected each once")
@@ -228,6 +249,7 @@ class TrainingConfig(Settings):
         seed: Decides new heads, the training order and dropout.
         precision: ``bf16`` mixed precision, ``fp32``, or ``auto``: bf16 where it is fast.
         attention: The backbone's attention kernel while training; ``auto`` takes the fastest.
+        compile: Whether torch.compile translates the backbone's layers before training.
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.
         group_tokens: Padded tokens of one length-sorted group in the forward pass.
@@ -236,9 +258,10 @@ class TrainingConfig(Settings):
             number may change when a stage is resumed, unless this or ``losses.scope`` is ``rank``.
         sharding: How several processes share the optimizer's state and the gradients: ``zero2``
             (DeepSpeed), ``none`` (each has all), or ``auto``: ``zero2`` in several processes.
-        recompute: What the backward pass computes again instead of keeping it: ``none``, or the
+        recompute: What the backward pass computes again instead of keeping it: ``none``, the
             ``groups`` of the batch one after the other, so that memory goes with a group and not
-            with the batch, for a second forward pass.
+            with the batch, or the ``layers`` one after the other, so that of each only the input
+            is kept; both for a second forward pass.
         readers: 1 reads and tokenises ahead of the step in a process of its own; 0 in line.
         keep_checkpoints: How many checkpoints of a stage stay on disk; the newest may be the one
             that a kill cuts short.
@@ -247,6 +270,7 @@ class TrainingConfig(Settings):
     seed: int = Field(default=0, ge=0)
     precision: Precision = "auto"
     attention: Attention = "auto"
+    compile: bool = False
     order_block_rows: int = Field(default=64, gt=0)
     order_window_blocks: int = Field(default=128, gt=0)
     group_tokens: int = Field(default=16384, gt=0)

@@ -1,7 +1,6 @@
 """Measuring a student while it trains, without disturbing the training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
 from student.evaluation.tasks import score
 from student.model import Student
 from student.pooled_once import PooledOnce
-from student.timing import StepClock
 from teacher_cache.store import TeacherStore
 
 _LEAST_SPANS = 3
@@ -164,7 +162,6 @@ class Evaluations(TrainerCallback):
         stage: StageConfig,
         log: Callable[[dict[str, float]], None],
         select: Callable[[int, Mapping[str, float]], bool] | None = None,
-        clock: StepClock | None = None,
     ) -> None:
         """Say what is measured, and who hears of it.
 
@@ -174,7 +171,6 @@ class Evaluations(TrainerCallback):
             stage: How often and which heads.
             log: Takes the figures: ``Trainer.log``.
             select: Takes a step and all figures of it, the step's own line of metrics included.
-            clock: Measures the steps, which this is no part of.
         """
         self.student = student
         self.material = material
@@ -183,7 +179,6 @@ class Evaluations(TrainerCallback):
         self.spans = PooledOnce(student) if frozen else None
         self.log = log
         self.select = select
-        self.clock = clock
 
     def on_log(
         self,
@@ -201,11 +196,10 @@ class Evaluations(TrainerCallback):
             return
         own = dict(logs)
         heads = tuple(self.stage.heads)
-        with self.clock.outside() if self.clock is not None else nullcontext():
-            measured = evaluate_student(self.student, self.material, heads, self.spans)
-            self.log(dict(measured))
-            if self.select is not None:
-                self.select(step, own | measured)
+        measured = evaluate_student(self.student, self.material, heads, self.spans)
+        self.log(dict(measured))
+        if self.select is not None:
+            self.select(step, own | measured)
 
 
 def evaluation_line(logs: Mapping[str, float]) -> str:

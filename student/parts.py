@@ -7,10 +7,13 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from data_prep.errors import PipeError
-from student.backbone import layers_path
+from student.layers import layers_path
 from student.model import Student
 
 _INDEXED = re.compile(r"^(?P<part>[\w.]*layers)\[(?P<index>-?\d*(?::-?\d*)?)\](?P<rest>.*)$")
+# How low-rank adapters, and the layer that they are put around, are called.
+_ADAPTER = re.compile(r"\.lora_[AB]\.")
+_ADAPTED = ".base_layer."
 # Weights that come with a checkpoint but take no part in mean pooling.
 _UNUSED = "text.pooler"
 
@@ -18,7 +21,8 @@ _UNUSED = "text.pooler"
 def part_names(student: Student) -> dict[str, nn.Parameter]:
     """Name every parameter that takes part in the student's vectors.
 
-    Whatever a backbone calls its list of layers, here it is ``text.layers.N``.
+    Whatever a backbone calls its list of layers, here it is ``text.layers.N``. Low-rank adapters
+    have no names, and leave the others' as they are.
 
     Args:
         student: The model.
@@ -29,11 +33,21 @@ def part_names(student: Student) -> dict[str, nn.Parameter]:
     prefix = f"text.{layers_path(student.text)}."
     names = {}
     for name, parameter in student.named_parameters():
-        if name.startswith(f"{_UNUSED}."):
+        if name.startswith(f"{_UNUSED}.") or _ADAPTER.search(name):
             continue
-        inner = name.removeprefix(prefix)
-        names[name if inner == name else f"text.layers.{inner}"] = parameter
+        plain = name.replace(_ADAPTED, ".")
+        inner = plain.removeprefix(prefix)
+        names[plain if inner == plain else f"text.layers.{inner}"] = parameter
     return names
+
+
+def adapter_parameters(student: Student) -> list[nn.Parameter]:
+    """The parameters of the low-rank adapters, if the student has any.
+
+    Args:
+        student: The model.
+    """
+    return [p for name, p in student.named_parameters() if _ADAPTER.search(name)]
 
 
 def match_parts(student: Student, patterns: Iterable[str]) -> set[str]:
@@ -71,7 +85,7 @@ def match_parts(student: Student, patterns: Iterable[str]) -> set[str]:
 
 
 def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) -> int:
-    """Let the chosen parts train and freeze all others.
+    """Let the chosen parts and all low-rank adapters train, and freeze everything else.
 
     Args:
         student: The model, changed in place.
@@ -82,24 +96,32 @@ def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) 
         How many numbers train.
 
     Raises:
-        PipeError: A pattern matches nothing, or no chosen part moves a head with a loss.
+        PipeError: A pattern matches nothing, no chosen part moves a head with a loss, or a chosen
+            weight has an adapter.
     """
     chosen = match_parts(student, patterns)
     own = {student.own_head(head) for head in heads}
     idle = {name for name in chosen if name.startswith("heads.") and name.split(".")[1] not in own}
-    if chosen == idle:
+    adapters = adapter_parameters(student)
+    if chosen == idle and not adapters:
         raise PipeError(
             f"the stage trains {', '.join(patterns)} and has losses on {', '.join(heads)} alone, "
             "so nothing would move; train a head that has a loss, or the text encoder."
         )
+    names = part_names(student)
+    adapted = {id(p) for n, p in student.named_parameters() if n.endswith(f"{_ADAPTED}weight")}
+    both = [name for name in chosen if id(names[name]) in adapted]
+    if both:
+        raise PipeError(
+            f"{min(both)} would train in full and through an adapter; take it out of the stage's "
+            "trainable or of lora.targets."
+        )
     student.requires_grad_(False)
-    trained = 0
-    for name, parameter in part_names(student).items():
-        # What has no loss gets no gradient, which processes that train together would wait for.
-        if name in chosen - idle:
-            parameter.requires_grad_(True)
-            trained += parameter.numel()
-    return trained
+    # What has no loss gets no gradient, which processes that train together would wait for.
+    trained = [names[name] for name in chosen - idle] + adapters
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    return sum(parameter.numel() for parameter in trained)
 
 
 def _expand(pattern: str, depth: int) -> list[str]:

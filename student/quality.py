@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -10,10 +11,10 @@ from transformers import Trainer
 from data_prep.corpus import Corpus
 from student.config import StageConfig
 from student.evaluating import EvaluationMaterial, Evaluations, read_material
+from student.lora import save_plain
 from student.model import Student
 from student.places import Places
 from student.selecting import Selection, SelectStep
-from student.timing import StepClock
 from teacher_cache.store import TeacherStore
 
 
@@ -72,22 +73,19 @@ class StageQuality:
             material = read_material(stage, corpus, store, weights, sets)
             widths = {name: layer.out_features for name, layer in student.named_heads()}
             names += material.metrics({head: widths[head] for head in stage.heads})
-        selection = Selection(places, number, stage, student.save)
+        selection = Selection(places, number, stage, partial(save_plain, student))
         selection.resume(step, names)
         return cls(stage, student, material, selection)
 
-    def attach(self, trainer: Trainer, clock: StepClock | None = None) -> None:
+    def attach(self, trainer: Trainer) -> None:
         """Let a trainer measure and keep weights; after the callbacks that write metrics.
 
         Args:
             trainer: The stage's trainer.
-            clock: Measures its steps, if anything does.
         """
         if self.material is not None:
             log, select = trainer.log, self.selection.offer
-            trainer.add_callback(
-                Evaluations(self.student, self.material, self.stage, log, select, clock)
-            )
+            trainer.add_callback(Evaluations(self.student, self.material, self.stage, log, select))
         trainer.add_callback(SelectStep(self.selection))
 
     def finish(self, final: Path, report: Callable[[str], None]) -> None:
@@ -102,6 +100,6 @@ class StageQuality:
         """
         kept = self.selection.finish(final)
         if kept is None:
-            self.student.save(final)
+            save_plain(self.student, final)
         else:
             report(f"ends with the weights of {kept.as_text()}")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from data_prep.errors import PipeError
-from student.backbone import load_backbone, require_bidirectional
+from student.attention import require_bidirectional
+from student.backbone import load_backbone
 from student.config import StudentConfig
 from student.model import Student
 from student.parts import match_parts, part_names, train_only
