@@ -2,7 +2,9 @@
 
 import errno
 import importlib
+import os
 import signal
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,6 +26,8 @@ _COMMANDS = {
 }
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
+_LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "NCCL")
+_FIRST_SPEAKS_SECONDS = 3.0
 _CONTINUE = "what was committed stays, and the same command continues"
 
 
@@ -49,18 +53,36 @@ class _Commands(click.Group):
         except PipeError as error:
             _stop(ctx, f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
+            if os.environ.get("RANK", "0") != "0":
+                ctx.exit(130)
             _stop(ctx, f"interrupted: {_CONTINUE}.", 130)
         except Exception as error:
             if _is_disk_full(error):
                 _stop(ctx, f"error: the disk is full ({error}); free some space: {_CONTINUE}.", 1)
             if isinstance(error, OSError) and error.filename is not None:
                 _stop(ctx, f"error: {error.filename} cannot be used ({error.strerror}).", 1)
+            if _is_lost_process(error):
+                _stop(ctx, f"error: another process of the launch has ended: {_CONTINUE}.", 1)
             raise
 
 
 def _stop(ctx: click.Context, sentence: str, code: int) -> NoReturn:
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        # Mostly all processes of a launch find the same, and the launcher ends the others when
+        # one has ended; so that the first one speaks, the others wait.
+        try:
+            time.sleep(_FIRST_SPEAKS_SECONDS)
+        except KeyboardInterrupt:
+            ctx.exit(code)
+        sentence = f"process {rank}: {sentence}"
     click.echo(sentence, err=True)
     ctx.exit(code)
+
+
+def _is_lost_process(error: Exception) -> bool:
+    """Whether a process that trains together with others has lost one of them."""
+    return "WORLD_SIZE" in os.environ and any(words in str(error) for words in _LOST_WORDS)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

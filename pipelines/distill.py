@@ -5,8 +5,10 @@ from pathlib import Path
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
+from student.begin import Distillation
+from student.ranks import ALONE, Ranks
 from student.stage_rows import RowChoice
-from student.stages import Distillation, run_stage
+from student.stages import run_stage
 from teacher_cache.open_store import RemoteStore
 
 
@@ -15,6 +17,7 @@ def distill(
     number: int,
     rows: RowChoice = "all",
     store: Path | RemoteStore | None = None,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train one stage, from its last checkpoint if it was interrupted.
 
@@ -24,6 +27,7 @@ def distill(
         rows: Which rows a stage takes that was not begun: ``all``, or those of the shards that are
             ``available`` now.
         store: Where the vectors are read from; None takes the run's own store.
+        ranks: The processes that train together; all call this.
 
     Returns:
         The directory of the stage's final student.
@@ -44,4 +48,4 @@ def distill(
         training=recipe.training,
         rows=rows,
     )
-    return run_stage(distillation, number, say)
+    return run_stage(distillation, number, say, ranks)

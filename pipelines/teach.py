@@ -10,6 +10,7 @@ from pipelines.report import say
 from pipelines.run import Run
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.engines import check_engine, load_for_corpus
 from teacher_cache.fill import fill_share
 from teacher_cache.store import TeacherStore
@@ -23,6 +24,7 @@ def teach(
     worker: Worker = ALONE,
     executor: Executor | None = None,
     engine: str = "transformers",
+    options: TowerOptions = AS_USUAL,
 ) -> None:
     """Encode every missing shard of some teachers; what is committed is not encoded again.
 
@@ -32,22 +34,23 @@ def teach(
         worker: Which of several this is, each with its share of the shards.
         executor: Who encodes; this process by default.
         engine: What runs the teachers, a row of ``teacher_cache.engines.ENGINES``.
+        options: How their transformers are computed.
 
     Raises:
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
             cannot be loaded or run on the engine, or its vectors are unsound.
     """
     for teacher in teachers:
-        check_engine(engine, teacher)
+        check_engine(engine, teacher, options)
     corpus = Corpus.open(run.corpus)
     store = TeacherStore.create(run.store, corpus)
     for teacher in teachers:
         require_whole(store, teacher.name, worker)
-        load = partial(_load, teacher, engine, corpus)
-        fill_share(store, corpus, teacher, load, say, worker, executor)
+        load = partial(_load, teacher, engine, corpus, options)
+        fill_share(store, corpus, teacher, load, say, worker, executor, engine)
 
 
-def _load(teacher: TeacherConfig, engine: str, corpus: Corpus) -> Encoder:
+def _load(teacher: TeacherConfig, engine: str, corpus: Corpus, options: TowerOptions) -> Encoder:
     quiet_libraries()
     say(f"{teacher.name}: loading the model and checking it")
-    return load_for_corpus(engine, teacher, corpus, say)
+    return load_for_corpus(engine, teacher, corpus, say, options=options)

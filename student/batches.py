@@ -14,6 +14,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
+from student.ranks import ALONE, Ranks
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 from teacher_cache.open_store import RemoteStore, open_store
@@ -97,6 +98,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         order: TrainingOrder,
         steps: range,
         tokenization: Tokenization,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Describe the stream; nothing is read yet.
 
@@ -107,6 +109,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             order: Which rows a step sees.
             steps: Which steps to yield.
             tokenization: How texts become tokens.
+            ranks: This process among those that train; it reads its own rows of a step alone.
         """
         super().__init__()
         self.corpus = corpus
@@ -115,6 +118,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         self.order = order
         self.steps = steps
         self.tokenization = tokenization
+        self.ranks = ranks
 
     def __iter__(self) -> Iterator[DistillBatch | PipeError]:
         """Yield one batch a step.
@@ -140,7 +144,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             if (step - self.steps.start) % window == 0:
                 # A window reads from all its shards at once, so the next one is announced as well.
                 self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
-            rows = self.order.batch(step)
+            rows = self.ranks.share(self.order.batch(step))
             texts, roles = corpus.take(rows)
             grouped = self.tokenization.groups(texts, roles)
             places = np.concatenate([places for places, _ in grouped])
@@ -155,7 +159,8 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
 
     def _announce(self, store: TeacherStore, steps: range) -> None:
         """Let a remote store fetch what some steps will read."""
-        rows = np.concatenate(list(self.order.batches(steps.start, steps.stop)))
+        batches = self.order.batches(steps.start, steps.stop)
+        rows = np.concatenate([self.ranks.share(batch) for batch in batches])
         store.expect(rows, list(self.weights))
 
     def loader(self, readers: int) -> "BatchLoader":

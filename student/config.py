@@ -13,6 +13,9 @@ TieRule = Literal["strict", "authors"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+Scope = Literal["global", "rank"]
+Sharding = Literal["auto", "none", "zero2"]
+Recompute = Literal["none", "groups"]
 
 TEACHERS_TARGET = "teachers"
 
@@ -94,6 +97,8 @@ class LossConfig(Settings):
         cosine_reduction: ``sum`` over the batch as in equation 1, or ``mean`` as in the
             authors' published code.
         heads_reduction: How the losses of several heads are put together.
+        scope: What the losses compare where several processes train: the texts of the ``global``
+            batch, or those of each ``rank`` among themselves.
     """
 
     cosine: float = Field(ge=0)
@@ -104,6 +109,7 @@ class LossConfig(Settings):
     mse: float = Field(default=1.0, ge=0)
     cosine_reduction: Literal["sum", "mean"] = "sum"
     heads_reduction: Literal["sum", "mean"] = "sum"
+    scope: Scope = "global"
 
 
 class StageConfig(Settings):
@@ -117,7 +123,7 @@ class StageConfig(Settings):
         heads: For each head that has a loss, the names of its losses.
         target: Where the heads other than the first get their target from: ``teachers``, or the
             name of the student's own head (self-distillation, section 2.4).
-        batch_size: Texts in a step, over all ranks.
+        batch_size: Texts in a step, over all ranks unless ``training.batch_scope`` says otherwise.
         learning_rate: Peak rate of AdamW.
         steps: Optimizer steps.
         schedule: How the rate falls after the warm-up.
@@ -172,6 +178,14 @@ class TrainingConfig(Settings):
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.
         group_tokens: Padded tokens of one length-sorted group in the forward pass.
+        batch_scope: Whether a stage's ``batch_size`` is that of the ``global`` batch or of each
+            ``rank``. The order of global batches does not depend on the number of ranks, and the
+            number may change when a stage is resumed, unless this or ``losses.scope`` is ``rank``.
+        sharding: How several processes share the optimizer's state and the gradients: ``zero2``
+            (DeepSpeed), ``none`` (each has all), or ``auto``: ``zero2`` in several processes.
+        recompute: What the backward pass computes again instead of keeping it: ``none``, or the
+            ``groups`` of the batch one after the other, so that memory goes with a group and not
+            with the batch, for a second forward pass.
         readers: 1 reads and tokenises ahead of the step in a process of its own; 0 in line.
         keep_checkpoints: How many checkpoints of a stage stay on disk; the newest may be the one
             that a kill cuts short.
@@ -183,5 +197,8 @@ class TrainingConfig(Settings):
     order_block_rows: int = Field(default=64, gt=0)
     order_window_blocks: int = Field(default=128, gt=0)
     group_tokens: int = Field(default=16384, gt=0)
+    batch_scope: Scope = "global"
+    sharding: Sharding = "auto"
+    recompute: Recompute = "none"
     readers: int = Field(default=0, ge=0, le=1)
     keep_checkpoints: int = Field(default=2, ge=2)

@@ -78,6 +78,7 @@ class StageIdentity(Settings):
         corpus: The corpus's fingerprint.
         shards: What the training rows lie in; None where they are all training rows.
         earlier_shards: The same of every stage before; None where each was on all training rows.
+        ranks: How many processes train, where their number decides the batches or the losses.
     """
 
     student: StudentConfig
@@ -88,6 +89,7 @@ class StageIdentity(Settings):
     corpus: str
     shards: AvailableShards | None = None
     earlier_shards: tuple[AvailableShards | None, ...] | None = None
+    ranks: int | None = None
 
     @model_validator(mode="after")
     def _one_for_each(self) -> Self:
@@ -110,7 +112,7 @@ class StageIdentity(Settings):
         for stage in settings["stages"]:
             for key in ("name", "log_every", "save_every"):
                 del stage[key]
-        for key in ("readers", "keep_checkpoints"):
+        for key in ("readers", "keep_checkpoints", "sharding", "recompute"):
             del settings["training"][key]
         return settings
 

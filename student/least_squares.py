@@ -20,6 +20,7 @@ from student.batches import DistillBatch
 from student.config import StageConfig
 from student.losses import ALIGNING
 from student.model import Student
+from student.ranks import ALONE, Ranks
 
 _RIDGE = 1e-4
 """Of the mean squared pooled number: enough to bound directions that the rows do not show."""
@@ -93,15 +94,18 @@ class Moments:
 
 
 @torch.inference_mode()
-def collect(student: Student, batches: Iterable[DistillBatch | PipeError]) -> Moments:
+def collect(
+    student: Student, batches: Iterable[DistillBatch | PipeError], ranks: Ranks = ALONE
+) -> Moments:
     """Run rows through a student's backbone once.
 
     Args:
         student: The student.
-        batches: The rows.
+        batches: The rows, or this process's part of them.
+        ranks: The processes among which the rows are divided.
 
     Returns:
-        Their moments.
+        The moments of all rows, the same in every process.
     """
     device = next(student.parameters()).device
     moments: Moments | None = None
@@ -119,6 +123,9 @@ def collect(student: Student, batches: Iterable[DistillBatch | PipeError]) -> Mo
         moments.add(pooled_BH, batch["target"])
     if moments is None:
         raise ValueError("there are no rows to fit a head to")
+    ranks.add_up(moments.inputs_II)
+    ranks.add_up(moments.products_IT)
+    moments.rows = int(ranks.add_up(torch.tensor(moments.rows)))
     return moments
 
 

@@ -1,6 +1,7 @@
 """The student: a text backbone, mean pooling, and named linear heads (paper, section 2.2)."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self, TypedDict, cast
 
@@ -10,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.config import Settings
@@ -75,7 +77,13 @@ class Student(nn.Module):
         prompts: Text in front of each text, by role.
         default_head: The head that an export uses.
         dropout: Dropout probability while training.
+        autocast: What the backbone computes in while training; None for its weights' own type.
+        recompute: Whether a group's forward pass is run again in the backward pass instead of
+            being kept.
     """
+
+    autocast: torch.dtype | None = None
+    recompute: bool = False
 
     def __init__(
         self,
@@ -186,10 +194,11 @@ class Student(nn.Module):
             dropout=self.dropout,
         )
         with atomic_directory(directory) as unfinished:
-            self.text.save_pretrained(unfinished / _BACKBONE)
+            weights = own_storage(self.text.state_dict())
+            self.text.save_pretrained(unfinished / _BACKBONE, state_dict=weights)
             self.tokenizer.save_pretrained(unfinished / _BACKBONE)
             if self.heads:
-                save_file(self.heads.state_dict(), unfinished / _HEADS)
+                save_file(own_storage(self.heads.state_dict()), unfinished / _HEADS)
             write_json(unfinished / _RECORD, record.model_dump(mode="json"))
 
     def named_heads(self) -> list[tuple[str, nn.Linear]]:
@@ -302,5 +311,34 @@ class Student(nn.Module):
         Returns:
             For each head vectors_BD, not normalised, in the order of the groups' texts.
         """
-        pooled_BH = torch.cat([self.pooled(**group) for group in groups])
+        with self._training_precision():
+            if self.recompute:
+                states = [
+                    checkpoint(self.pooled, *group.values(), use_reentrant=False)
+                    for group in groups
+                ]
+            else:
+                states = [self.pooled(**group) for group in groups]
+        pooled_BH = torch.cat(states)
         return {head: self.project(pooled_BH, head) for head in heads}
+
+    def _training_precision(self) -> AbstractContextManager[None]:
+        """One context for all groups, within which a weight is cast once."""
+        if self.autocast is None or not self.training:
+            return nullcontext()
+        return torch.autocast(next(self.parameters()).device.type, self.autocast)
+
+
+def own_storage(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy tensors for a safetensors file, which refuses the parts of ZeRO's flat buffers.
+
+    Args:
+        state: Tensors by name.
+
+    Returns:
+        The same numbers on the CPU, each tensor in memory of its own.
+    """
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }

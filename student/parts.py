@@ -95,7 +95,8 @@ def train_only(student: Student, patterns: Iterable[str], heads: Iterable[str]) 
     student.requires_grad_(False)
     trained = 0
     for name, parameter in part_names(student).items():
-        if name in chosen:
+        # What has no loss gets no gradient, which processes that train together would wait for.
+        if name in chosen - idle:
             parameter.requires_grad_(True)
             trained += parameter.numel()
     return trained

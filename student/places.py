@@ -70,6 +70,16 @@ class Places:
             if not is_whole(path):
                 shutil.rmtree(path)
 
+    def remove_old_checkpoints(self, number: int, keep: int) -> None:
+        """Remove all but the newest checkpoints.
+
+        Args:
+            number: The stage.
+            keep: How many stay.
+        """
+        for _, path in sorted(self._checkpoints(number))[:-keep]:
+            shutil.rmtree(path)
+
     def _checkpoints(self, number: int) -> list[tuple[int, Path]]:
         found = [
             (_CHECKPOINT.fullmatch(path.name), path) for path in self.checkpoints(number).glob("*")

@@ -1,4 +1,7 @@
-"""The training step: ``transformers.Trainer`` with this project's batches and losses."""
+"""The training step: ``transformers.Trainer`` with this project's batches and losses.
+
+Shape legend: B texts of the whole batch, b of this process, D a head's width, T the target's.
+"""
 
 from collections import defaultdict
 from typing import Any
@@ -6,21 +9,23 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from data_prep.draws import draw
 from data_prep.errors import PipeError
 from student.batches import BatchLoader, BatchStream, DistillBatch
 from student.config import LossConfig, StageConfig
-from student.losses import distillation_loss
+from student.losses import LossTerms, distillation_loss
+from student.ranks import Ranks
 
 
 class DistillTrainer(Trainer):
     """Trains a student on batches that come from the store.
 
-    Checkpoints, resuming, mixed precision, clipping, schedules and logging are the library's.
+    The optimizer, clipping, schedules, several processes and logging are the library's.
     """
 
     def __init__(
         self, *args: Any, batches: BatchStream, readers: int, stage: StageConfig,
-        losses: LossConfig, **kwargs: Any,
+        losses: LossConfig, ranks: Ranks, **kwargs: Any,
     ) -> None:  # fmt: skip
         """Prepare a stage.
 
@@ -30,6 +35,7 @@ class DistillTrainer(Trainer):
             readers: Processes that read ahead.
             stage: Which heads have which losses.
             losses: Weights of the losses.
+            ranks: The processes that train.
             **kwargs: As for ``transformers.Trainer``.
         """
         super().__init__(*args, **kwargs)
@@ -37,6 +43,7 @@ class DistillTrainer(Trainer):
         self.readers = readers
         self.stage = stage
         self.losses = losses
+        self.ranks = ranks
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
         self._steps = 0
 
@@ -55,30 +62,29 @@ class DistillTrainer(Trainer):
 
         Args:
             model: The student, possibly wrapped.
-            inputs: The batch.
+            inputs: The batch, or this process's part of it.
             return_outputs: Not used.
             num_items_in_batch: Not used; a step is one batch.
 
         Returns:
-            The scalar to differentiate.
+            The scalar to differentiate. The library averages gradients over the processes.
 
         Raises:
             PipeError: The loss is not a finite number; the rows are named.
         """
+        # Dropout's random numbers are a function of the step, so there is no state to keep.
+        torch.manual_seed(draw(self.args.seed, "step", self.state.global_step, self.ranks.number))
         vectors = model(inputs["groups"], tuple(self.stage.heads))
-        loss = distillation_loss(vectors, inputs["target"], self.stage, self.losses)
+        target = inputs["target"]
+        factor = 1
+        if self.losses.scope == "global":
+            vectors, target = self._whole_batch(vectors, target)
+            factor = self.ranks.count
+        loss = distillation_loss(vectors, target, self.stage, self.losses)
         if not torch.isfinite(loss.total):
-            rows = sorted(inputs["rows"].tolist())
-            shown = ", ".join(map(str, rows[:8]))
-            raise PipeError(
-                f"the loss of step {self.state.global_step + 1} is {loss.total.item()}; its batch "
-                f"holds the rows {shown}{' ...' if len(rows) > 8 else ''}. Look at them with "
-                "`pipe store verify`, or lower the stage's learning_rate."
-            )
-        for name, term in loss.terms.items():
-            self._sums[name] = self._sums[name].to(term.device) + term
-        self._steps += 1
-        return loss.total
+            raise self._not_finite(loss, inputs["rows"])
+        self._count({"loss": loss.total.detach(), **loss.terms})
+        return loss.total * factor
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each head's terms, averaged since the last line, to what the library logs.
@@ -88,7 +94,36 @@ class DistillTrainer(Trainer):
             start_time: When training started.
         """
         if self._steps:
-            logs |= {name: (total / self._steps).item() for name, total in self._sums.items()}
+            sums = torch.stack(list(self._sums.values()))
+            if self.losses.scope == "rank":
+                sums = self.ranks.add_up(sums) / self.ranks.count
+            # The library's own loss is scaled for several processes.
+            logs |= dict(zip(self._sums, (sums / self._steps).tolist(), strict=True))
             self._sums.clear()
             self._steps = 0
         super().log(logs, start_time)
+
+    def _whole_batch(
+        self, vectors: dict[str, torch.Tensor], target_bT: torch.Tensor
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The vectors and targets of all processes' texts, in one exchange."""
+        if self.ranks.count == 1:
+            return vectors, target_bT
+        columns = [*vectors.values(), target_bT]
+        rows_BC = self.ranks.gather(torch.cat(columns, dim=1), self.batches.order.batch_size)
+        *heads, target_BT = rows_BC.split([column.shape[1] for column in columns], dim=1)
+        return dict(zip(vectors, heads, strict=True)), target_BT
+
+    def _count(self, terms: dict[str, torch.Tensor]) -> None:
+        for name, term in terms.items():
+            self._sums[name] = self._sums[name].to(term.device) + term
+        self._steps += 1
+
+    def _not_finite(self, loss: LossTerms, rows: torch.Tensor) -> PipeError:
+        numbers = sorted(rows.tolist())
+        shown = ", ".join(map(str, numbers[:8]))
+        return PipeError(
+            f"the loss of step {self.state.global_step + 1} is {loss.total.item()}; its batch "
+            f"holds the rows {shown}{' ...' if len(numbers) > 8 else ''}. Look at them with "
+            "`pipe store verify`, or lower the stage's learning_rate."
+        )

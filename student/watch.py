@@ -1,4 +1,4 @@
-"""Watching a stage: one progress line, a metrics file, and checkpoints that are whole."""
+"""Watching a stage: one progress line and a metrics file."""
 
 import json
 import sys
@@ -16,28 +16,6 @@ from transformers import (
 )
 
 from data_prep.files import atomic_write
-from student.places import Places, mark_whole
-
-
-class WholeCheckpoints(TrainerCallback):
-    """Marks a checkpoint when all of it is on disk; without the mark nobody resumes from it."""
-
-    def __init__(self, places: Places, number: int) -> None:
-        """Say which stage's checkpoints to mark.
-
-        Args:
-            places: Where they lie.
-            number: The stage.
-        """
-        self.places = places
-        self.number = number
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Write the mark."""
-        if state.is_world_process_zero:
-            mark_whole(self.places.checkpoint(self.number, state.global_step))
 
 
 class MetricsFile(TrainerCallback):

@@ -118,6 +118,7 @@ class CommitLog:
         vectors_digest: str,
         chunks_crc32c: list[int],
         seconds: float | None,
+        engine: str | None = None,
     ) -> Commit:
         """Make the record of a shard that this process has written.
 
@@ -128,6 +129,7 @@ class CommitLog:
             vectors_digest: Of its stored rows.
             chunks_crc32c: Of each of its chunks.
             seconds: How long encoding took, if that is known.
+            engine: What ran the teacher, if that is known.
 
         Returns:
             The record, not written yet.
@@ -143,6 +145,7 @@ class CommitLog:
             vectors_digest=vectors_digest,
             chunks_crc32c=chunks_crc32c,
             seconds=None if seconds is None else round(seconds, 3),
+            engine=engine,
             written_by=WrittenBy.this_process(),
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )

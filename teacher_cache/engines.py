@@ -11,6 +11,7 @@ import numpy.typing as npt
 from data_prep.errors import PipeError, UsageError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder, load_encoder
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -52,16 +53,17 @@ ENGINES: Mapping[str, Engine] = {
 holds all of them to the same vectors."""
 
 
-def check_engine(name: str, teacher: TeacherConfig) -> None:
+def check_engine(name: str, teacher: TeacherConfig, options: TowerOptions = AS_USUAL) -> None:
     """Check that an engine is there and has an adapter for a teacher, without loading either.
 
     Args:
         name: A row of ``ENGINES``.
         teacher: The teacher's settings.
+        options: How its transformer is to be computed.
 
     Raises:
-        UsageError: There is no such engine, or it does not run this kind of teacher.
-        PipeError: Its package is not installed.
+        UsageError: There is no such engine, or it does not run this kind of teacher, or not so.
+        PipeError: A package is not installed.
     """
     engine = ENGINES.get(name)
     if engine is None:
@@ -80,6 +82,13 @@ def check_engine(name: str, teacher: TeacherConfig) -> None:
             f"install `jasper-distill[{name}]` into an environment of its own, as docs/teachers.md "
             "says."
         )
+    if engine.adapters is None:
+        options.check(teacher)
+    elif options != AS_USUAL:
+        raise UsageError(
+            f"found {options} for the engine {name}, expected it for transformers alone; leave it "
+            f"out, because {name} chooses by itself."
+        )
 
 
 def load_for_corpus(
@@ -88,6 +97,7 @@ def load_for_corpus(
     corpus: "Corpus",
     report: Callable[[str], None],
     device: str = "auto",
+    options: TowerOptions = AS_USUAL,
 ) -> Encoder:
     """Load a teacher on an engine, compared with ``transformers`` on texts of the corpus.
 
@@ -99,6 +109,7 @@ def load_for_corpus(
         corpus: Where the texts come from.
         report: Takes one line that says how near they are.
         device: ``auto``, or a name that the engine knows.
+        options: How its transformer is computed.
 
     Returns:
         The loaded teacher.
@@ -107,10 +118,10 @@ def load_for_corpus(
         PipeError: As for ``check_engine`` and ``load_encoder``, or the engine's vectors are not
             those of ``transformers``.
     """
-    check_engine(name, teacher)
+    check_engine(name, teacher, options)
     engine = ENGINES[name]
     if not engine.compared:
-        return load_encoder(teacher, device, engine.adapters)
+        return load_encoder(teacher, device, engine.adapters, options)
     texts, roles = corpus.texts(0)
     # Rows are shuffled, so the first ones are a random sample.
     texts, roles = texts[:_SAMPLE], roles[:_SAMPLE]

@@ -74,6 +74,7 @@ def fill_share(
     report: Callable[[str], None],
     worker: Worker = ALONE,
     executor: Executor | None = None,
+    engine: str | None = None,
 ) -> FillSummary:
     """Encode what is missing of a worker's share; after any interruption, the same call goes on.
 
@@ -85,6 +86,7 @@ def fill_share(
         report: Takes one line per shard.
         worker: Which of several this is; the only one by default.
         executor: Who encodes; this process by default.
+        engine: What runs the teacher, for the commits; None if that is not known.
 
     Returns:
         What was done.
@@ -109,7 +111,7 @@ def fill_share(
     report(_plan(teacher, worker, len(shards), len(share), total, row_bytes(teacher, store)))
     pace = _Pace()
     shards_written = passed = 0
-    maker = ShardWorkerMaker(store, corpus, teacher, load, session)
+    maker = ShardWorkerMaker(store, corpus, teacher, load, session, engine)
     if not shards and standing and not store.has_head(teacher.name):
         report(f"{teacher.name}: its last layer was set aside and is written again")
         maker()

@@ -9,7 +9,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from data_prep.errors import PipeError
 from data_prep.files import json_bytes, read_bounded, refuse_link, write_json
@@ -156,6 +164,8 @@ class Commit(Record):
         chunks_crc32c: The crc32c of each of the shard's chunks, in order. They tie the record to
             the file, whose chunks are checked against them when they are first read.
         seconds: How long encoding took, if that is known.
+        engine: What ran the teacher, for information; None, and no key in the file, if that is not
+            known, as in records of older versions.
         written_by: Who wrote it.
         created: When, ISO 8601, UTC.
     """
@@ -170,8 +180,17 @@ class Commit(Record):
     vectors_digest: str = _Digest
     chunks_crc32c: list[_Crc32c] = Field(min_length=1)
     seconds: float | None = Field(default=None, ge=0)
+    engine: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     written_by: WrittenBy
     created: str
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An older record that another store takes over keeps its bytes.
+        values: dict[str, Any] = handler(self)
+        if self.engine is None:
+            values.pop("engine", None)
+        return values
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:

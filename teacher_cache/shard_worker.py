@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
+from data_prep.executors import Begun
 from teacher_cache.canary import check_canary
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder, as_factored
@@ -28,7 +30,7 @@ class ShardDone:
 
     Attributes:
         rows: Rows that were encoded; 0 if another worker had committed the shard meanwhile.
-        seconds: Time that it took to encode and commit them.
+        seconds: Time that it took to encode and commit them, without waiting in between.
     """
 
     rows: int
@@ -45,6 +47,7 @@ class ShardWorkerMaker:
         teacher: The teacher's settings.
         load: Loads the teacher.
         session: Names the call that the work belongs to.
+        engine: What runs the teacher, for the records; None if that is not known.
     """
 
     store: TeacherStore
@@ -52,6 +55,7 @@ class ShardWorkerMaker:
     teacher: TeacherConfig
     load: Callable[[], Encoder]
     session: str
+    engine: str | None = None
 
     def __call__(self) -> "ShardWorker":
         """Load the teacher, check it, and enter it into the store.
@@ -81,7 +85,7 @@ class ShardWorkerMaker:
 
 
 class ShardWorker:
-    """A loaded and checked teacher that encodes and commits shards."""
+    """A loaded and checked teacher that encodes shards; committing one needs it no more."""
 
     def __init__(self, maker: ShardWorkerMaker, encode: Encode) -> None:
         """Use ``ShardWorkerMaker``.
@@ -94,28 +98,45 @@ class ShardWorker:
         self._corpus = maker.corpus
         self._teacher = maker.teacher.name
         self._session = maker.session
+        self._engine = maker.engine
         self._encode = encode
 
-    def __call__(self, shard: int) -> ShardDone:
-        """Encode a shard and commit it, unless another worker has.
+    def __call__(self, shard: int) -> Begun[ShardDone]:
+        """Encode a shard, unless another worker has committed it.
 
         Args:
             shard: Its number.
 
         Returns:
-            What was done.
+            What writes and commits it, and says what was done; it raises PipeError if a vector is
+            unsound or cannot be written. The shard's mark stands until then.
 
         Raises:
-            PipeError: The texts are not those of the corpus's manifest, or a vector is unsound.
+            PipeError: The texts are not those of the corpus's manifest.
         """
         store, corpus = self._store, self._corpus
         if store.commit(self._teacher, shard) is not None:
-            return ShardDone(0, 0.0)
+            return Begun(lambda: ShardDone(0, 0.0))
         begun = time.monotonic()
-        with mark(store.directory, self._teacher, shard, self._session):
+        with ExitStack() as stack:
+            stack.enter_context(mark(store.directory, self._teacher, shard, self._session))
             texts, roles = corpus.checked_texts(shard)
             encoding = time.monotonic()
             vectors = self._encode(texts, roles)
-            seconds = time.monotonic() - encoding
-            store.write_shard(self._teacher, shard, vectors, corpus.text_digest(shard), seconds)
-        return ShardDone(len(texts), time.monotonic() - begun)
+            encoded, rows = time.monotonic(), len(texts)
+            marked = stack.pop_all()
+
+        def write() -> ShardDone:
+            writing = time.monotonic()
+            with marked:
+                store.write_shard(
+                    self._teacher,
+                    shard,
+                    vectors,
+                    corpus.text_digest(shard),
+                    encoded - encoding,
+                    self._engine,
+                )
+            return ShardDone(rows, encoded - begun + time.monotonic() - writing)
+
+        return Begun(write, marked.close)

@@ -314,6 +314,7 @@ class TeacherStore:
         vectors: npt.NDArray[np.floating],
         text_digest: str,
         seconds: float | None = None,
+        engine: str | None = None,
     ) -> Commit:
         """Store and commit a shard's vectors, unless it is committed already.
 
@@ -324,6 +325,7 @@ class TeacherStore:
                 factored teacher its pooled states, (n, state_dim).
             text_digest: Of the texts that were encoded, ``Corpus.text_digest(shard)``.
             seconds: How long encoding took, if that is known.
+            engine: What ran the teacher, a row of ``engines.ENGINES``, if that is known.
 
         Returns:
             The shard's commit.
@@ -333,7 +335,7 @@ class TeacherStore:
         """
         entry = self.entry(teacher)
         storage = self._roster.storage(entry)
-        return self._writer.write(entry, storage, shard, vectors, text_digest, seconds)
+        return self._writer.write(entry, storage, shard, vectors, text_digest, seconds, engine)
 
     def adopt_shard(self, commit: Commit, path: Path) -> bool:
         """Take over a shard from another store, unless it is committed here.

@@ -83,6 +83,7 @@ class ShardWriter:
         given: npt.NDArray[np.floating],
         text_digest: str,
         seconds: float | None,
+        engine: str | None,
     ) -> Commit:
         """Write a shard, unless it is committed already.
 
@@ -93,6 +94,7 @@ class ShardWriter:
             given: What the encoder gave, (n, storage.inputs), float32 or float16.
             text_digest: Of the texts that were encoded.
             seconds: How long encoding took, if that is known.
+            engine: What ran the teacher, if that is known.
 
         Returns:
             The shard's commit: this writer's, or that of a rival who was first.
@@ -114,7 +116,9 @@ class ShardWriter:
                 if claimed is None:
                     continue
                 digest, checksums = claimed
-                commit = self._commits.new(entry, shard, text_digest, digest, checksums, seconds)
+                commit = self._commits.new(
+                    entry, shard, text_digest, digest, checksums, seconds, engine
+                )
                 if self._commits.write_if_absent(commit, scratch):
                     return commit
                 standing = self._commits.read(entry, shard)

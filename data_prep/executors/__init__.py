@@ -1,23 +1,45 @@
 """Who carries tasks out: this process, or actors on a cluster.
 
 An executor knows nothing of shards or texts. It is given tasks and a recipe for a worker, makes as
-many workers as it has places, each once, and hands results over as they finish.
+many workers as it has places, each once, and hands results over as they finish. A worker leaves the
+rest of a task, which needs no model, to its executor: it may be done while the next task is begun.
 """
 
 import importlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
+
+
+def _nothing() -> None:
+    """Nothing is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Generic[ResultT]):
+    """A task that its worker is done with, but for a rest; one of the two is called, once.
+
+    Attributes:
+        finish: Does the rest, in whatever thread, and gives the task's result.
+        drop: Lets go of what the rest would have needed.
+    """
+
+    finish: Callable[[], ResultT]
+    drop: Callable[[], None] = _nothing
+
+
+MakeWorker: TypeAlias = Callable[[], Callable[[TaskT], Begun[ResultT]]]
+"""Makes a worker where it will run."""
 
 
 class Executor(Protocol):
     """Carries tasks out; an adapter is a class with this interface and a row in ``EXECUTORS``."""
 
     def run(
-        self, tasks: Iterable[TaskT], make_worker: Callable[[], Callable[[TaskT], ResultT]]
+        self, tasks: Iterable[TaskT], make_worker: MakeWorker[TaskT, ResultT]
     ) -> Generator[tuple[TaskT, ResultT], None, None]:
         """Carry every task out, and at the first error none any more.
 
@@ -25,11 +47,11 @@ class Executor(Protocol):
             tasks: The tasks. One whose worker is lost is given to another, so a task that was half
                 done must do no harm.
             make_worker: Makes a worker where it will run, at the cost of loading a model; not
-                called without a task. Both it and what it makes may have to travel by pickle.
+                called without a task. It may have to travel by pickle.
 
         Yields:
             A task and what its worker made of it, as they finish, in no certain order. Closing the
-            generator stops what is under way.
+            generator stops what is under way; a rest that was begun may be finished.
 
         Raises:
             PipeError: As a worker raised it, or the executor itself cannot go on.

@@ -1,9 +1,13 @@
-"""Tasks carried out here, one after the other."""
+"""Tasks carried out here, one after the other; the rest of each while the next one is begun."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 from data_prep.errors import UsageError
-from data_prep.executors import ANYWHERE, Places, ResultT, TaskT
+from data_prep.executors import ANYWHERE, Begun, MakeWorker, Places, ResultT, TaskT
+
+_Finishing: TypeAlias = tuple[TaskT, Future[ResultT]]
 
 
 class InProcess:
@@ -28,10 +32,34 @@ class InProcess:
             )
 
     def run(
-        self, tasks: Iterable[TaskT], make_worker: Callable[[], Callable[[TaskT], ResultT]]
+        self, tasks: Iterable[TaskT], make_worker: MakeWorker[TaskT, ResultT]
     ) -> Generator[tuple[TaskT, ResultT], None, None]:
-        """Carry every task out, in order; see ``Executor.run``."""
-        worker: Callable[[TaskT], ResultT] | None = None
-        for task in tasks:
-            worker = worker or make_worker()
-            yield task, worker(task)
+        """Carry every task out, in order; see ``Executor.run``.
+
+        One rest at most is under way, and the next begins when it has ended well: two tasks are in
+        memory at most. Whatever ends this waits for the rest that was begun.
+        """
+        worker: Callable[[TaskT], Begun[ResultT]] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
+            before: _Finishing[TaskT, ResultT] | None = None
+            for task in tasks:
+                worker = worker or make_worker()
+                try:
+                    begun = worker(task)
+                except Exception:
+                    yield from _ended(before)
+                    raise
+                try:
+                    results = list(_ended(before))
+                    before = task, pool.submit(begun.finish)
+                except BaseException:
+                    begun.drop()
+                    raise
+                yield from results
+            yield from _ended(before)
+
+
+def _ended(finishing: _Finishing[TaskT, ResultT] | None) -> Iterator[tuple[TaskT, ResultT]]:
+    """Wait for a task's rest, if there is one."""
+    if finishing is not None:
+        yield finishing[0], finishing[1].result()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn
 
 from data_prep.errors import PipeError, UsageError
-from data_prep.executors import ANYWHERE, Places, ResultT, TaskT
+from data_prep.executors import ANYWHERE, Begun, MakeWorker, Places, ResultT, TaskT
 
 _MOST_LOSSES = 3
 """Losses after which a task, or starting an actor at all, is given up."""
@@ -54,7 +54,7 @@ class RayActors:
         self._ray = _import_ray()
 
     def run(
-        self, tasks: Iterable[TaskT], make_worker: Callable[[], Callable[[TaskT], ResultT]]
+        self, tasks: Iterable[TaskT], make_worker: MakeWorker[TaskT, ResultT]
     ) -> Generator[tuple[TaskT, ResultT], None, None]:
         """Carry every task out on actors; see ``Executor.run``."""
         with _connected(self._ray, self._places.ray_address):
@@ -64,7 +64,7 @@ class RayActors:
             finally:
                 crew.dismiss()
 
-    def _crew(self, make_worker: Callable[[], Callable[[TaskT], ResultT]]) -> "_Crew[Any, Any]":
+    def _crew(self, make_worker: MakeWorker[TaskT, ResultT]) -> "_Crew[Any, Any]":
         totals = self._ray.cluster_resources()
         gpus = self._places.gpus_per_actor
         needs = {
@@ -96,9 +96,7 @@ class RayActors:
 class _Actor:
     """A worker in a process of its own."""
 
-    def __init__(
-        self, directory: str, make_worker: Callable[[], Callable[[Any], Any]], *, on_gpu: bool
-    ) -> None:
+    def __init__(self, directory: str, make_worker: MakeWorker[Any, Any], *, on_gpu: bool) -> None:
         if not on_gpu:
             # Ray hides GPUs that belong to others, but not from an actor that asked for none.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -106,16 +104,16 @@ class _Actor:
         with suppress(OSError):
             os.chdir(directory)
         self._make_worker = make_worker
-        self._worker: Callable[[Any], Any] | None = None
+        self._worker: Callable[[Any], Begun[Any]] | None = None
 
     def begin(self) -> None:
         """Make the worker; an error in a constructor would come out as the actor's death."""
         self._worker = self._make_worker()
 
     def do(self, task: Any) -> Any:
-        """Carry a task out."""
+        """Carry a task out, its rest too: an actor that has given an answer owes nothing."""
         assert self._worker is not None  # noqa: S101  the crew calls begin first
-        return self._worker(task)
+        return self._worker(task).finish()
 
 
 @dataclass(frozen=True, slots=True)

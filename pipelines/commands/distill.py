@@ -1,5 +1,6 @@
 """``pipe distill``."""
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -7,31 +8,65 @@ from typing import Any
 
 import click
 
-from pipelines.commands.options import run_options
+from pipelines.commands.options import worker_options
 from pipelines.distill import distill
+from pipelines.launch import Launcher, end_with_launcher, launch, process_count
 from pipelines.moving import bring_run, reading_from
 from pipelines.run import Run
+from student.ranks import Ranks, join_ranks
 from student.stage_rows import RowChoice
 
 _FILES_AT_A_TIME = 4
+_OF_THE_LAUNCH = ("--launcher", "--nproc")
+
+
+def _launched(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Start the command again in several processes, or go on as one of them."""
+
+    @wraps(command)
+    def launched(launcher: Launcher | None, nproc: int | None, **options: Any) -> Any:
+        end_with_launcher()
+        ranks = join_ranks()
+        if ranks.count == 1 and (launcher or nproc):
+            arguments = _without(sys.argv[1:], _OF_THE_LAUNCH)
+            status = launch(launcher or "torchrun", process_count(nproc), arguments)
+            return click.get_current_context().exit(status)
+        return command(ranks=ranks, **options)
+
+    return launched
+
+
+def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+    """Arguments without some options that take a value."""
+    left: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in names:
+            next(rest, None)
+        elif argument.partition("=")[0] not in names:
+            left.append(argument)
+    return left
 
 
 def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     """Fetch the recipe and the corpus of ``--store`` before the run is opened with them."""
 
     @wraps(command)
-    def brought(**options: Any) -> Any:
+    def brought(ranks: Ranks, **options: Any) -> Any:
         if options["store"]:
             recipe = options["recipe"] is None
-            bring_run(options["store"], options["directory"], _FILES_AT_A_TIME, recipe=recipe)
-        return command(**options)
+            if ranks.first:
+                bring_run(options["store"], options["directory"], _FILES_AT_A_TIME, recipe=recipe)
+            ranks.wait()
+        return command(ranks=ranks, **options)
 
     return brought
 
 
 @click.command("distill")
+@_launched
 @_bring_run_first
-@run_options
+@worker_options
 @click.option(
     "--stage",
     "stages",
@@ -70,8 +105,22 @@ def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="SIZE",
     help="What the shards in the cache may take.",
 )
+@click.option(
+    "--launcher",
+    type=click.Choice(["torchrun", "deepspeed"]),
+    help="Train in several processes of this machine, started by this launcher. Default: torchrun "
+    "if --nproc is given, else this process alone. Inside a launch of torchrun or deepspeed, as on "
+    "several machines, neither option is needed.",
+)
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many processes. Default: one on each GPU.",
+)
 def command(
     run: Run,
+    ranks: Ranks,
     stages: tuple[int, ...],
     rows: RowChoice,
     store: str | None,
@@ -89,10 +138,15 @@ def command(
       pipe distill --run r
       pipe distill --run r --stage 2
       pipe distill --run r --stage 1 --rows available
+      pipe distill --run r --stage 2 --launcher torchrun --nproc 8
+      torchrun --nnodes 2 --nproc-per-node 8 ... -m pipelines distill --run /shared/r
       pipe distill --run r --store s3://bucket/run --cache /scratch/cache --cache-size 500GB
     """
     source = reading_from(store, cache, cache_size) if store else None
-    run.begin()
+    if ranks.first:
+        run.begin()
+    ranks.wait()
     for number in stages or range(1, len(run.recipe.stages) + 1):
-        distill(run, number, rows, source)
-    run.keep_recipe(trained=True)
+        distill(run, number, rows, source, ranks)
+    if ranks.first:
+        run.keep_recipe(trained=True)

@@ -10,6 +10,7 @@ from pipelines.commands.options import worker_options
 from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
+from teacher_cache.encoders.tower_options import AS_USUAL, KERNELS, TowerOptions
 from teacher_cache.engines import ENGINES
 from teacher_cache.workers import from_environment, parse
 
@@ -31,6 +32,19 @@ from teacher_cache.workers import from_environment, parse
     help="What runs the teachers. vllm is compared with transformers on a sample first.",
 )
 @click.option(
+    "--kernel",
+    type=click.Choice(list(KERNELS)),
+    default=AS_USUAL.kernel,
+    show_default=True,
+    help="Attention kernel of the transformers. flash_attention_2 needs the package flash-attn.",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile the transformers with torch.compile; the first batches then take longer.",
+)
+@click.option(
     "--worker",
     "share",
     metavar="K/N",
@@ -39,7 +53,13 @@ from teacher_cache.workers import from_environment, parse
 )
 @executor_options
 def command(
-    run: Run, names: tuple[str, ...], engine: str, share: str | None, executor: Executor
+    run: Run,
+    names: tuple[str, ...],
+    engine: str,
+    kernel: str,
+    compiled: bool,
+    share: str | None,
+    executor: Executor,
 ) -> None:
     """Encode the corpus with the teachers, every missing shard once.
 
@@ -51,6 +71,7 @@ def command(
       pipe teach --run r
       pipe teach --run r --teacher all-minilm-l6-v2
       pipe teach --run r --teacher stella-en-1.5b-v5 --engine vllm
+      pipe teach --run r --teacher all-minilm-l6-v2 --compile
       pipe teach --run r --worker 3/16
       sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
       torchrun --nproc-per-node 8 --no-python pipe teach --run r
@@ -61,5 +82,5 @@ def command(
         say(f"worker {worker}, from {worker.source}")
     teachers = [run.recipe.teacher(name) for name in names] or run.recipe.teachers
     run.begin()
-    teach(run, teachers, worker, executor, engine)
+    teach(run, teachers, worker, executor, engine, TowerOptions(kernel, compiled))
     run.keep_recipe()

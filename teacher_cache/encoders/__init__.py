@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from teacher_cache.config import Attention, TeacherConfig
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.linear_head import LinearHead
 
 
@@ -129,7 +130,10 @@ KINDS: Mapping[str, str] = {
 
 
 def load_encoder(
-    teacher: TeacherConfig, device: str = "auto", adapters: Mapping[str, str] | None = None
+    teacher: TeacherConfig,
+    device: str = "auto",
+    adapters: Mapping[str, str] | None = None,
+    options: TowerOptions = AS_USUAL,
 ) -> Encoder:
     """Load a teacher.
 
@@ -137,11 +141,13 @@ def load_encoder(
         teacher: Its settings.
         device: ``auto``, or a name that torch knows, such as ``cpu`` or ``cuda:1``.
         adapters: An engine's, as in ``teacher_cache.engines``; ``KINDS`` by default.
+        options: How its transformer is computed.
 
     Returns:
         The loaded teacher.
 
     Raises:
+        UsageError: It cannot be computed so.
         PipeError: There is no adapter of its kind, the model is not there or is another one, or its
             vectors have another dimension.
     """
@@ -153,8 +159,12 @@ def load_encoder(
             f"adapter in this version ({', '.join(adapters)}); choose such a teacher, or write an "
             "adapter and add it to teacher_cache.encoders.KINDS."
         )
+    options.check(teacher)
+    # Only kinds with a transformer take options.
+    more = {} if options == AS_USUAL else {"options": options}
     module, _, name = place.partition(":")
-    encoder = cast(Encoder, getattr(importlib.import_module(module), name)(teacher, device))
+    make = getattr(importlib.import_module(module), name)
+    encoder = cast(Encoder, make(teacher, device, **more))
     if encoder.dim != teacher.dim:
         raise PipeError(
             f"found {encoder.dim} numbers in a vector of {teacher.model}, expected {teacher.dim} "

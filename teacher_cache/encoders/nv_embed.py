@@ -16,6 +16,7 @@ from transformers import MistralModel
 
 from teacher_cache.config import Attention, TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.compiling import compile_forward
 from teacher_cache.encoders.latent_attention import LatentAttention
 from teacher_cache.encoders.nv_embed_files import TOWER, NvEmbedFiles
 from teacher_cache.encoders.token_loop import (
@@ -26,6 +27,7 @@ from teacher_cache.encoders.token_loop import (
     masked_mean,
     pick_device,
 )
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.encoders.towers import load_tower
 
 _Rows: TypeAlias = npt.NDArray[np.int64]
@@ -51,7 +53,7 @@ class NvEmbedEncoder:
         teacher: TeacherConfig,
         device: str = "auto",
         token_budget: int | None = None,
-        kernel: str = "sdpa",
+        options: TowerOptions = AS_USUAL,
     ) -> None:
         """Load the model.
 
@@ -59,7 +61,7 @@ class NvEmbedEncoder:
             teacher: The teacher's settings.
             device: ``auto``, or a name that torch knows.
             token_budget: Tokens in a batch, padding included; by default what suits the device.
-            kernel: ``sdpa``, ``eager`` or another attention implementation of transformers.
+            options: How the tower is computed.
 
         Raises:
             PipeError: The model is not there or is another one; a tensor is missing, is unknown or
@@ -75,11 +77,13 @@ class NvEmbedEncoder:
             prefix=TOWER,
             teacher=teacher,
             device=device,
-            kernel=kernel,
+            options=options,
         )
         self._pooler = LatentAttention(
             self._files.checkpoint.tensor, self._files.sizes, self._tower.dtype, device
         )
+        if options.compiled:
+            compile_forward(self._pooler)
         # What fills up a batch is masked, so a tokenizer needs no padding token.
         self._loop = TokenLoop(device, self._files.end_id, token_budget)
         self.dim = int(self._files.config.hidden_size)

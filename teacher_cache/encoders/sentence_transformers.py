@@ -20,6 +20,7 @@ from data_prep.errors import PipeError
 from data_prep.files import read_json
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.compiling import compile_forward
 from teacher_cache.encoders.packed_linear import pack_linears
 from teacher_cache.encoders.token_loop import (
     Features,
@@ -28,6 +29,7 @@ from teacher_cache.encoders.token_loop import (
     Work,
     pick_device,
 )
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.encoders.towers import check_filled, check_positions
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.models import model_directory
@@ -49,7 +51,11 @@ class SentenceTransformersEncoder:
     """
 
     def __init__(
-        self, teacher: TeacherConfig, device: str = "auto", token_budget: int | None = None
+        self,
+        teacher: TeacherConfig,
+        device: str = "auto",
+        token_budget: int | None = None,
+        options: TowerOptions = AS_USUAL,
     ) -> None:
         """Load the model.
 
@@ -57,13 +63,14 @@ class SentenceTransformersEncoder:
             teacher: The teacher's settings.
             device: ``auto``, or a name that torch knows.
             token_budget: Tokens in a batch, padding included; by default what suits the device.
+            options: How the tower is computed.
 
         Raises:
-            PipeError: The model is not there, is another one, needs code of its own, or cannot take
-                texts as long as ``max_tokens``.
+            PipeError: The model is not there, is another one, needs code of its own, cannot take
+                texts as long as ``max_tokens``, or has no tower that could be computed so.
         """
         device = pick_device(device)
-        self._model = load_model(teacher, device)
+        self._model = load_model(teacher, device, options)
         self._teacher = teacher
         self._tokenizer = getattr(self._model[0], "tokenizer", None)
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
@@ -72,8 +79,10 @@ class SentenceTransformersEncoder:
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         modules = list(self._model)
-        # The tower alone: what stands behind it is small, and `head` is read from it.
-        pack_linears(modules[0])
+        # The tower alone: what stands behind it is small, and `head` is read from it. The compiler
+        # orders weights itself.
+        if not options.compiled:
+            pack_linears(modules[0])
         self._before_head, self.head = split_off_head(modules)
         if not isinstance(self._tokenizer, PreTrainedTokenizerBase):
             self._before_head, self.head = modules, None  # `_encode_plainly` runs all of them
@@ -178,32 +187,45 @@ class SentenceTransformersEncoder:
         return vectors.astype(np.float32, copy=False)
 
 
-def load_model(teacher: TeacherConfig, device: str) -> SentenceTransformer:
+def load_model(
+    teacher: TeacherConfig, device: str, options: TowerOptions = AS_USUAL
+) -> SentenceTransformer:
     """Load a sentence-transformers model without any code of its own.
 
     Args:
         teacher: The teacher's settings.
         device: A name that torch knows.
+        options: How its tower is computed.
 
     Returns:
         The model, not training.
 
     Raises:
-        PipeError: The model is not there, is another one, needs code of its own, or cannot take
-            texts as long as ``max_tokens``.
+        PipeError: The model is not there, is another one, needs code of its own, cannot take texts
+            as long as ``max_tokens``, or has no tower that could be computed so.
     """
     directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
+    settings = {"dtype": getattr(torch, teacher.dtype), "use_safetensors": True}
+    if options.kernel != AS_USUAL.kernel:  # not every architecture has even the usual one
+        settings["attn_implementation"] = options.kernel
     try:
         model = SentenceTransformer(
             str(directory),
             device=device,
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"dtype": getattr(torch, teacher.dtype), "use_safetensors": True},
+            model_kwargs=settings,
         ).eval()
         tower = getattr(model[0], "auto_model", None)
         if isinstance(tower, PreTrainedModel):
             check_filled(tower, _tower_directory(directory))
+            if options.compiled:
+                compile_forward(tower)
+        elif options != AS_USUAL:
+            raise PipeError(
+                f"found no transformer in {directory}, expected one for {options}; leave that out "
+                f"for teacher {teacher.name}."
+            )
     except PipeError:
         raise
     except Exception as error:  # raised by any of the libraries below

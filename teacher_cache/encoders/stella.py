@@ -24,6 +24,7 @@ from teacher_cache.encoders.token_loop import (
     masked_mean,
     pick_device,
 )
+from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.encoders.towers import load_tower
 from teacher_cache.linear_head import LinearHead
 
@@ -52,7 +53,7 @@ class StellaEncoder:
         teacher: TeacherConfig,
         device: str = "auto",
         token_budget: int | None = None,
-        kernel: str = "sdpa",
+        options: TowerOptions = AS_USUAL,
     ) -> None:
         """Load the model.
 
@@ -60,7 +61,7 @@ class StellaEncoder:
             teacher: The teacher's settings.
             device: ``auto``, or a name that torch knows.
             token_budget: Tokens in a batch, padding included; by default what suits the device.
-            kernel: ``sdpa``, ``eager`` or another attention implementation of transformers.
+            options: How the tower is computed.
 
         Raises:
             PipeError: The model is not there or is another one; a tensor is missing, is unknown or
@@ -76,7 +77,7 @@ class StellaEncoder:
             prefix=self._files.prefix,
             teacher=teacher,
             device=self._device,
-            kernel=kernel,
+            options=options,
         )
         self._loop = TokenLoop(self._device, self._files.end_id, token_budget)
 

@@ -12,6 +12,8 @@ from transformers.utils import logging as transformers_logging
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.checkpoint import Shape, some_names
+from teacher_cache.encoders.compiling import compile_forward
+from teacher_cache.encoders.tower_options import TowerOptions
 
 _LEGACY_ROPE = ("rope_theta", "rope_scaling")
 
@@ -86,7 +88,7 @@ def load_tower(
     prefix: str,
     teacher: TeacherConfig,
     device: str,
-    kernel: str,
+    options: TowerOptions,
 ) -> PreTrainedModel:
     """Load a text tower whose tensors have been checked.
 
@@ -97,7 +99,7 @@ def load_tower(
         prefix: Stands in front of its parameters' names in the checkpoint.
         teacher: Gives the dtype.
         device: Where it goes.
-        kernel: ``sdpa``, ``eager`` or another attention implementation that transformers knows.
+        options: How it is computed.
 
     Returns:
         The tower, not training.
@@ -114,7 +116,7 @@ def load_tower(
             config=config,
             key_mapping={f"^{escaped}": ""} if prefix else None,
             dtype=getattr(torch, teacher.dtype),
-            attn_implementation=kernel,
+            attn_implementation=options.kernel,
             device_map=None if device == "cpu" else {"": device},
             local_files_only=True,
             use_safetensors=True,
@@ -133,6 +135,8 @@ def load_tower(
             f"weights in {directory}, expected every one; use another version of transformers."
         )
     loaded: PreTrainedModel = tower.eval()
+    if options.compiled:
+        compile_forward(loaded)
     return loaded
 
 

@@ -58,6 +58,8 @@ def test_a_worker_takes_its_share_and_the_option_beats_the_environment(run):
     launched = {"RANK": "1", "WORLD_SIZE": "4"}
     done = teach(run, "--teacher", "dummy", **launched)
     assert done.exit_code == 0, done.output
+    record = run / "store" / "commits" / "dummy" / "00001.json"
+    assert json.loads(record.read_text())["engine"] == "transformers"
     assert "worker 2/4, from torchrun" in done.output
     assert committed(run) == list(range(1, shards(run), 4))
     done = teach(run, "--teacher", "dummy", "--worker", "1/2", **launched)
@@ -101,7 +103,7 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(run, address):
 
 
 def test_commands_for_one_process_say_so(run):
-    done = invoke("distill", "--run", str(run), RANK="0", WORLD_SIZE="2")
+    done = invoke("export", "--run", str(run), RANK="0", WORLD_SIZE="2")
     assert done.exit_code == 2
     assert "a launch of 2 processes" in done.output
 

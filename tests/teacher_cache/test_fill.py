@@ -1,12 +1,15 @@
 """Filling: resumed is uninterrupted, killed is resumed, and nothing is encoded twice."""
 
+import errno
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +20,10 @@ from data_prep.errors import PipeError
 from teacher_cache.encoders import load_encoder
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.fill import fill
+from teacher_cache.running import running
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
+from teacher_cache.writer import ShardWriter
 from tests.teacher_cache.small import (
     LoggingEncoder,
     change_text,
@@ -67,8 +72,8 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
         store = TeacherStore.open(directory, corpus)
         assert verify(store, corpus) == []
         before = after
-    # Each kill costs at most the shard under way.
-    assert len(log.read_text().split()) <= SHARDS + kills
+    # Each kill costs at most the shard being encoded and the one being written.
+    assert len(log.read_text().split()) <= SHARDS + 2 * kills
 
     undisturbed = TeacherStore.create(tmp_path / "undisturbed", corpus)
     fill(undisturbed, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)
@@ -101,6 +106,51 @@ def test_an_error_keeps_what_was_committed(tmp_path: Path, corpus: Corpus) -> No
     assert lines[0].startswith("dummy (unknown): 2 of 3 shards to encode, 106 rows")
     assert len(lines) == 3
     assert "106 of 106 rows" in lines[-1]
+
+
+def test_a_shard_is_written_while_the_next_one_is_encoded(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = [threading.Event() for _ in range(3)]
+    first_texts = [corpus.texts(shard)[0][0] for shard in range(3)]
+    write = ShardWriter.write
+
+    class Noting(DummyEncoder):
+        def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
+            if texts[0] in first_texts:
+                begun[first_texts.index(texts[0])].set()
+            return super().encode(texts, roles)
+
+    def waiting(self: ShardWriter, entry: Any, storage: Any, shard: int, *rest: Any) -> Any:
+        if shard < 2:
+            assert begun[shard + 1].wait(60)
+            assert {shard, shard + 1} >= running(tmp_path / "store", "dummy") >= {shard}
+            assert store.committed("dummy") == set(range(shard))
+        return write(self, entry, storage, shard, *rest)
+
+    monkeypatch.setattr(ShardWriter, "write", waiting)
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    assert fill(store, corpus, dummy(), Noting(dummy()), lambda line: None).shards_written == 3
+    assert running(store.directory, "dummy") == frozenset()
+    assert verify(store, corpus) == []
+
+
+def test_an_error_of_the_writer_ends_it_before_the_next_commit(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    with monkeypatch.context() as patch:
+        patch.setattr("teacher_cache.writer.write_shard", full)
+        with pytest.raises(PipeError, match=r"shard 0 of dummy could not be written .*No space"):
+            fill(store, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)
+    assert not store.committed("dummy")
+    assert running(store.directory, "dummy") == frozenset()
+    # Nothing goes on touching the mark of the shard that was encoded meanwhile.
+    assert not [thread for thread in threading.enumerate() if "_beat" in thread.name]
+    assert fill(store, corpus, dummy(), DummyEncoder(dummy()), print).shards_written == 3
 
 
 def test_teachers_do_not_touch_each_other(store: TeacherStore, corpus: Corpus) -> None:

@@ -17,6 +17,7 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import load_encoder
 from teacher_cache.encoders.latent_attention import LatentSizes
 from teacher_cache.encoders.nv_embed import NvEmbedEncoder
+from teacher_cache.encoders.tower_options import TowerOptions
 from tests.teacher_cache.small import dummy
 from tests.teacher_cache.tiny_models import (
     NV_SIZES,
@@ -58,7 +59,7 @@ def test_the_reference_implementations_vectors(kernel: str) -> None:
     texts, cases = golden["texts"], golden["cases"]
     instruction = next(case["instruction"] for case in cases if case["instruction"])
     settings = teacher(GOLDEN, dim=64, max_tokens=4096, prompts={"question": instruction})
-    encoder = NvEmbedEncoder(settings, "cpu", kernel=kernel)
+    encoder = NvEmbedEncoder(settings, "cpu", options=TowerOptions(kernel))
     for length in sorted({case["max_length"] for case in cases}):
         cut = encoder.under(settings.model_copy(update={"max_tokens": length}))
         alike = [case for case in cases if case["max_length"] == length]
@@ -93,7 +94,7 @@ def _role(case: dict[str, str]) -> str:
 def test_another_shape_against_a_plain_computation(tiny: Path, kernel: str) -> None:
     prompt = "Instruct: find it\nQuery: "
     settings = teacher(tiny, prompts={"question": prompt}, max_tokens=200)
-    encoder = NvEmbedEncoder(settings, "cpu", kernel=kernel)
+    encoder = NvEmbedEncoder(settings, "cpu", options=TowerOptions(kernel))
     tensors = load_file(tiny / TOWER) | load_file(tiny / POOLER)
     roles = ["passage", "question"] * len(TEXTS)
     found = encoder.encode([text for text in TEXTS for _ in "pq"], roles)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.errors import PipeError, UsageError
-from data_prep.executors import Places, load_executor
+from data_prep.executors import Begun, Places, load_executor
 from teacher_cache.encoders.dummy import DummyEncoder
 from teacher_cache.fill import fill, fill_share
 from teacher_cache.store import TeacherStore
@@ -106,7 +106,7 @@ def test_a_lost_actor_is_replaced(tmp_path):
             if not (tmp_path / "once").exists():
                 (tmp_path / "once").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return os.getpid(), task * task
+            return Begun(lambda: (os.getpid(), task * task))
 
         return work
 

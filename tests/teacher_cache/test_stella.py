@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from data_prep.errors import PipeError
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.stella import StellaEncoder
+from teacher_cache.encoders.tower_options import TowerOptions
 from teacher_cache.manifest import TeacherEntry
 from tests.teacher_cache.small import dummy
 from tests.teacher_cache.tiny_models import change_json, change_tensors, make_stella
@@ -67,7 +68,7 @@ def test_it_is_sentence_transformers_vector_with_the_chosen_head(
 ) -> None:
     model = reference(tiny, dim, causal=causal)
     settings = teacher(tiny, dim, attention="causal" if causal else "bidirectional")
-    encoder = StellaEncoder(settings, "cpu", kernel=kernel)
+    encoder = StellaEncoder(settings, "cpu", options=TowerOptions(kernel))
     wanted = model.encode(TEXTS, normalize_embeddings=True)
     asked = model.encode(TEXTS, prompt=PROMPT, normalize_embeddings=True)
     found = encoder.encode(TEXTS * 2, ["passage"] * 6 + ["question"] * 6)

@@ -1,5 +1,6 @@
 """Two writers of one shard: one whole shard with its own commit, in every order of events."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
-from teacher_cache.manifest import Commit
+from teacher_cache.manifest import Commit, read_record, write_record
 from teacher_cache.placing import place_if_absent
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
@@ -65,6 +66,23 @@ def test_a_committed_shard_is_never_written_again(
     before = path.stat()
     assert empty.write_shard("dummy", 0, nearly(units), corpus.text_digest(0)) == first
     assert path.stat() == before
+
+
+def test_a_record_says_which_engine_it_was_and_an_older_one_keeps_its_bytes(
+    empty: TeacherStore, corpus: Corpus, units: np.ndarray, tmp_path: Path
+) -> None:
+    known = empty.write_shard("dummy", 0, units, corpus.text_digest(0), 1.5, "vllm")
+    unknown = empty.write_shard("dummy", 1, units, corpus.text_digest(1), 1.5)
+    for shard, commit, engine in ((0, known, "vllm"), (1, unknown, None)):
+        path = empty.commit_path("dummy", shard)
+        values = json.loads(path.read_text())
+        assert values.get("engine", None) == engine
+        assert ("engine" in values) == (engine is not None)
+        assert read_record(path, Commit) == commit
+        # As another store takes it over.
+        write_record(tmp_path / "again.json", commit)
+        assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert known.teacher_fingerprint == unknown.teacher_fingerprint == dummy().fingerprint
 
 
 @pytest.mark.parametrize("change", [lambda units: units, nearly], ids=["equal", "nearly"])
