@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from data_prep.errors import PipeError
 from student.config import TEACHERS_TARGET, LossConfig, StageConfig, TieRule
-from student.relative_similarity import PairPlan, plan_pairs, relative_similarity_loss
+from student.relative_similarity import PairPlan, plan_pairs, relative_similarity_losses
 
 
 class Batch:
@@ -72,8 +72,11 @@ def similarity_loss(student: Batch, target: Batch, config: LossConfig) -> torch.
     return F.mse_loss(student.scores_BB, target.scores_BB)
 
 
-def _relative_similarity_loss(student: Batch, target: Batch, config: LossConfig) -> torch.Tensor:
-    return relative_similarity_loss(student.scores_BB, target.pairs, config.margin)
+def _relative_similarity(
+    students: Sequence[Batch], target: Batch, config: LossConfig
+) -> torch.Tensor:
+    scores = [student.scores_BB for student in students]
+    return relative_similarity_losses(scores, target.pairs, config.margin)
 
 
 def mse_loss(student: Batch, target: Batch, config: LossConfig) -> torch.Tensor:
@@ -93,12 +96,22 @@ def mse_loss(student: Batch, target: Batch, config: LossConfig) -> torch.Tensor:
     return (student.vectors_BD - target.unit_BD).square().sum(-1).mean()
 
 
-LOSSES: dict[str, Callable[[Batch, Batch, LossConfig], torch.Tensor]] = {
-    "cosine": cosine_loss,
-    "similarity": similarity_loss,
-    "relative_similarity": _relative_similarity_loss,
-    "mse": mse_loss,
+def _each(
+    loss: Callable[[Batch, Batch, LossConfig], torch.Tensor],
+) -> Callable[[Sequence[Batch], Batch, LossConfig], torch.Tensor]:
+    """A loss of one head as a loss of several."""
+    return lambda students, target, config: torch.stack(
+        [loss(student, target, config) for student in students]
+    )
+
+
+LOSSES: dict[str, Callable[[Sequence[Batch], Batch, LossConfig], torch.Tensor]] = {
+    "cosine": _each(cosine_loss),
+    "similarity": _each(similarity_loss),
+    "relative_similarity": _relative_similarity,
+    "mse": _each(mse_loss),
 }
+"""Each gives losses_K of several heads that have one target."""
 
 ALIGNING: Final = frozenset({"cosine", "mse"})
 """The losses that compare number by number, so that a head must be as wide as its target."""
@@ -140,21 +153,22 @@ def distillation_loss(
         if stage.target != TEACHERS_TARGET:
             # Self-distillation (2.4): the aligned head teaches and is not moved by its pupils.
             own = Batch(vectors[stage.target].detach(), config.relative_ties)
-        head_losses: list[torch.Tensor] = []
-        terms: dict[str, torch.Tensor] = {}
-        for head, names in stage.heads.items():
-            student = Batch(vectors[head])
-            target = teachers if own is None or head == stage.target else own
-            loss = student.unit_BD.new_zeros(())
-            for name in names:
-                term = LOSSES[name](student, target, config)
-                loss = loss + getattr(config, name) * term
-                terms[f"{head}/{name}"] = term.detach()
-            head_losses.append(loss)
-        total = torch.stack(head_losses).sum()
+        students = {head: Batch(vectors[head]) for head in stage.heads}
+        pupils = [head for head in students if own is not None and head != stage.target]
+        found: dict[tuple[str, str], torch.Tensor] = {}
+        for target, heads in ((teachers, students.keys() - pupils), (own, pupils)):
+            for name, losses in LOSSES.items():
+                those = [h for h in students if h in heads and name in stage.heads[h]]
+                if target is not None and those:
+                    losses_K = losses([students[head] for head in those], target, config)
+                    found |= {(h, name): loss for h, loss in zip(those, losses_K, strict=True)}
+        terms = {(head, name): found[head, name] for head in students for name in stage.heads[head]}
+        total = torch.stack([getattr(config, name) * terms[h, name] for h, name in terms]).sum()
         if config.heads_reduction == "mean":
-            total = total / len(head_losses)
-    return LossTerms(total=total, terms=terms)
+            total = total / len(students)
+    return LossTerms(
+        total=total, terms={f"{h}/{n}": term.detach() for (h, n), term in terms.items()}
+    )
 
 
 def require_matching_widths(

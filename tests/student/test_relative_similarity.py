@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from student.relative_similarity import plan_pairs, relative_similarity_loss
+from student import relative_similarity
+from student.relative_similarity import (
+    plan_pairs,
+    relative_similarity_loss,
+    relative_similarity_losses,
+)
 
 
 def by_definition(student_BB: torch.Tensor, teacher_BB: torch.Tensor, margin: float):
@@ -111,3 +116,28 @@ def test_float32_gradient_is_close_to_float64():
         relative_similarity_loss(gram(leaf_BD), plan_pairs(teacher_BB), 0.015).backward()
         gradients.append(leaf_BD.grad.double())
     assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-4
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_heads_computed_together_are_those_computed_alone(together, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(relative_similarity, "_CACHED_PAIRS", 10**9 if together else 0)
+    plan = plan_pairs((gram(torch.randn(21, 4)) * 8).round())
+    heads = [torch.randn(21, width, requires_grad=True) for width in (3, 9, 5)]
+    losses_K = relative_similarity_losses([gram(head) for head in heads], plan, 0.015)
+    weights_K = torch.tensor([1.0, -2.0, 0.5])
+    found = torch.autograd.grad(losses_K @ weights_K, heads)
+    for head, loss, weight, gradient in zip(heads, losses_K, weights_K, found, strict=True):
+        alone = relative_similarity_loss(gram(head), plan, 0.015)
+        assert alone == loss
+        torch.testing.assert_close(torch.autograd.grad(weight * alone, head)[0], gradient)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nothing_waits_for_a_number_from_the_device(rule):
+    # A tensor without data cannot be asked for one.
+    scores = [torch.randn(9, 9, device="meta", requires_grad=True) for _ in range(3)]
+    losses_K = relative_similarity_losses(scores, plan_pairs(scores[0].detach(), rule), 0.015)
+    losses_K.sum().backward()
+    assert losses_K.shape == (3,)
+    assert all(each.grad is not None and each.grad.shape == (9, 9) for each in scores)
