@@ -5,7 +5,7 @@ from pathlib import Path
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
-from student.begin import Distillation
+from student.distillation import Distillation
 from student.ranks import ALONE, Ranks
 from student.stage_rows import RowChoice
 from student.stages import run_stage

@@ -1,22 +1,16 @@
 """Beginning a stage, or going on with it: everything that can be refused is refused here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import torch
 
 from data_prep.corpus import Corpus
-from data_prep.draws import draw
 from data_prep.errors import PipeError
-from data_prep.files import read_json, write_json
-from student.attention import use_attention
+from data_prep.files import write_json
 from student.batches import BatchStream, Tokenization
 from student.cache_room import require_room
 from student.checkpoint import load_weights
-from student.compiled import compile_layers
-from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import StageConfig, TrainingConfig
+from student.distillation import Distillation, Report
 from student.identity import (
     AvailableShards,
     StageIdentity,
@@ -24,75 +18,21 @@ from student.identity import (
     earlier_shards,
     recorded_identity,
     require_same,
-    start_settings,
 )
-from student.lora import add_adapters
 from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.order import TrainingOrder
-from student.parts import train_only
-from student.places import Places
 from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource, TeacherStates
-from student.pooled_states import cached_states, require_frozen, teacher_states
+from student.pooled_states import cached_states, teacher_states
 from student.quality import StageQuality
 from student.ranks import Ranks
-from student.recompute import checkpoint_layers
-from student.stage_rows import RowChoice, choose_rows, stage_order
-from teacher_cache.config import TeacherConfig
+from student.settle import settle
+from student.stage_rows import choose_rows, stage_order
+from student.stage_student import stage_student
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 from teacher_cache.taught import require_taught
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """Everything that the stages of a run share.
-
-    Attributes:
-        corpus: The corpus directory.
-        store: The store directory, or where the store lies and the cache for it.
-        places: Where the start, the checkpoints and the final weights go.
-        teachers: The teachers in the target, in order, with the recipe's settings.
-        student: The recipe's student.
-        losses: The recipe's loss weights.
-        stages: The recipe's stages.
-        training: How training runs.
-        rows: Which rows a stage takes when it begins: ``all``, or those of the ``available``
-            shards, which every teacher in the target has committed by then.
-        sets: The recipe's directory of evaluation sets, if it names one.
-    """
-
-    corpus: Path
-    store: Path | RemoteStore
-    places: Places
-    teachers: Sequence[TeacherConfig]
-    student: StudentConfig
-    losses: LossConfig
-    stages: Sequence[StageConfig]
-    training: TrainingConfig
-    rows: RowChoice = "all"
-    sets: Path | None = None
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The teachers' names, in the order of the target's columns, and the weight of each."""
-        return {teacher.name: teacher.weight for teacher in self.teachers}
-
-    @property
-    def target_width(self) -> int:
-        """T: the widths of the teachers in the target together."""
-        return sum(teacher.dim for teacher in self.teachers)
-
-    @property
-    def head_widths(self) -> dict[str, int]:
-        """D: the width of every head of the recipe."""
-        return {
-            head: self.target_width if width == "target" else width
-            for head, width in self.student.heads.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -149,7 +89,9 @@ class BegunStage:
         )
 
 
-def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) -> BegunStage | None:
+def begin_stage(
+    run: Distillation, number: int, report: Report, ranks: Ranks, step: int | None = None
+) -> BegunStage | None:
     """Check what a stage needs, record what it is trained under, and load its student.
 
     Where several processes train, the first one does so before the others, which then go by its
@@ -160,6 +102,7 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
         number: The stage, from 1.
         report: Takes each line for the user.
         ranks: The processes that train.
+        step: The checkpoint to go on from, or 0; None takes the last one that is whole.
 
     Returns:
         The stage; None if it is done.
@@ -198,34 +141,19 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
     chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
     ranked = _batch_of_all(stage, training, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
-    student = _initial_student(run, number, report)
-    used = run.student.with_wholes(h for earlier in run.stages[:number] for h in earlier.heads)
-    widths = {head: width for head, width in run.head_widths.items() if head in used}
-    new = student.add_heads(widths, training.seed, run.student.nested)
-    if stage.lora:
-        add_adapters(student, stage.lora, draw(training.seed, "stage", number))
-    trained = train_only(student, stage.trainable, stage.heads)
-    require_frozen(student, stage, number)
-    if torch.cuda.is_available():
-        student.to("cuda")
-    use_attention(student.text, training.attention, or_plain=run.training.attention == "auto")
-    if training.recompute == "layers":
-        checkpoint_layers(student.text)
-    if training.compile:
-        compile_layers(student.text)
-    student.autocast = torch.bfloat16 if training.precision == "bf16" else None
-    student.recompute = training.recompute == "groups"
-    if ranks.first:
+    student, new = stage_student(run, number, training, report)
+    if step is None:
         places.remove_unfinished_checkpoints(number)
-    step = places.last_checkpoint(number)
+        step = places.last_checkpoint(number)
     if step:
         load_weights(student, places.checkpoint(number, step))
     if chosen.note:
         report(f"stage {number} ({stage.name}): {chosen.note}")
     together = f" in {ranks.count} processes ({training.sharding})" if ranks.count > 1 else ""
+    sizes = [(p.numel(), p.requires_grad) for p in student.parameters()]
     report(
-        f"stage {number} ({stage.name}): {trained:,} of "
-        f"{sum(p.numel() for p in student.parameters()):,} parameters train{together}, "
+        f"stage {number} ({stage.name}): {sum(size for size, trains in sizes if trains):,} of "
+        f"{sum(size for size, _ in sizes):,} parameters train{together}, "
         f"from {f'step {step}' if step else places.final(number - 1)}"
         f"{', new heads ' + ', '.join(new) if new else ''}"
     )
@@ -238,43 +166,6 @@ def begin_stage(run: Distillation, number: int, report: Report, ranks: Ranks) ->
         # Written last: what could be refused has been, so a mended recipe finds no wrong record.
         write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     return BegunStage(run, number, training, order, student, new, step, pooled, quality)
-
-
-def settle(
-    training: TrainingConfig, ranks: Ranks, recorded: TrainingConfig | None = None
-) -> TrainingConfig:
-    """Replace every ``auto``: by what the stage was begun with, or by what is fastest here.
-
-    Args:
-        training: What the recipe says.
-        ranks: The processes that train.
-        recorded: What the stage was begun with, if it was.
-
-    Returns:
-        Settings without ``auto``.
-    """
-    precision, attention = training.precision, training.attention
-    if recorded is not None:
-        precision = recorded.precision if precision == "auto" else precision
-        attention = recorded.attention if attention == "auto" else attention
-    on_gpu = torch.cuda.is_available()
-    if precision == "auto":
-        if on_gpu:
-            fast = torch.cuda.is_bf16_supported()
-        else:
-            # Older releases of torch cannot tell; float32 is right everywhere.
-            capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-            fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-        precision = "bf16" if fast else "fp32"
-    if attention == "auto":
-        # On a CPU the backward pass of the fused kernel takes more than twice the plain one's.
-        attention = "sdpa" if on_gpu else "eager"
-    sharding = training.sharding
-    if sharding == "auto":
-        sharding = "zero2" if ranks.count > 1 else "none"
-    return training.model_copy(
-        update={"precision": precision, "attention": attention, "sharding": sharding}
-    )
 
 
 def _pooled(
@@ -341,27 +232,3 @@ def _identity(
         earlier_shards=before,
         ranks=ranks.count if by_rank else None,
     )
-
-
-def _initial_student(run: Distillation, number: int, report: Report) -> Student:
-    places = run.places
-    if number == 1:
-        _keep_start(run, report)
-    elif not places.finished(number - 1):
-        raise PipeError(
-            f"stage {number} begins from the final weights of stage {number - 1}, which are "
-            f"not in {places.final(number - 1)}; run "
-            f"`pipe distill --stage {number - 1}` first."
-        )
-    return Student.load(places.final(number - 1)).train()
-
-
-def _keep_start(run: Distillation, report: Report) -> None:
-    """Keep the start in the run, so that training and evaluating elsewhere need no other model."""
-    places, settings = run.places, start_settings(run.student)
-    known = places.start_settings.exists() and read_json(places.start_settings) == settings
-    if not (known and places.finished(0)):
-        # Stage 1 was not begun from another start: its identity would have been refused.
-        Student.from_start(run.student).save(places.final(0))
-        write_json(places.start_settings, settings)
-        report(f"the student's start is kept in {places.final(0)}")

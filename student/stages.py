@@ -10,8 +10,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from data_prep.draws import draw
 from data_prep.files import exclusive
-from student.begin import BegunStage, Distillation, Report, begin_stage
+from student.begin import BegunStage, begin_stage
 from student.checkpoint import Checkpoints, ResumeFrom
+from student.distillation import Distillation, Report
 from student.least_squares import aligned_heads, collect, fit_heads
 from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource
@@ -45,9 +46,9 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
     report, places = ranks.only_first(report), run.places
     with exclusive(places.root, "is training in") if ranks.first else nullcontext():
         stage = begin_stage(run, number, report, ranks) if ranks.first else None
-        finished = ranks.tell(ranks.first and stage is None)
-        if not ranks.first and not finished:
-            stage = begin_stage(run, number, report, ranks)
+        step = ranks.tell(stage.step if stage is not None else None)
+        if not ranks.first and step is not None:
+            stage = begin_stage(run, number, report, ranks, step)
         if stage is not None:
             _train(stage, report, ranks)
         ranks.wait()
