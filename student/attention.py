@@ -14,9 +14,10 @@ from data_prep.errors import PipeError, first_line
 from student.layers import layers_of
 
 _FLASH = "flash_attention_2"
-_TOKENS = 12
-_PADDING = 3
-_WINDOW = 3
+# The text that is tried: short, for a large model is slow on a CPU.
+_TOKENS = 8
+_PADDING = 2
+_WINDOW = 2
 # How far a text may move when it is padded, relative to its states: rounding, and no more.
 _MOVED = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 
@@ -148,8 +149,9 @@ def _padding_counts(backbone: PreTrainedModel) -> PipeError:
 def reaches(backbone: PreTrainedModel, padding: int = 0) -> list[Reach]:
     """Measure how far a token's state is moved from in each layer.
 
-    One text runs through the model in many copies. Before each layer, copy b is given another
-    state at token b; what differs from the unchanged copy behind the layer was moved by token b.
+    One text runs through the model in several copies. Before each layer, each copy but the last
+    is given another state at one token, the first, the middle, the last or padding; where it
+    differs from the last copy behind the layer, that token moved it.
 
     Args:
         backbone: The model, in evaluation mode.
@@ -161,16 +163,16 @@ def reaches(backbone: PreTrainedModel, padding: int = 0) -> list[Reach]:
     Raises:
         PipeError: The model does not run on token ids alone.
     """
-    length = _TOKENS + padding
-    copies = torch.arange(length)
+    sources = [0, _TOKENS // 2, _TOKENS - 1, *range(_TOKENS, _TOKENS + padding)]
+    copies = list(range(len(sources)))
     moved: dict[int, torch.Tensor] = {}
 
     def change(
         layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         states_BLH = args[0] if args else kwargs["hidden_states"]
-        changed_BLH = states_BLH[-1:].repeat(length + 1, 1, 1)
-        changed_BLH[copies, copies] = states_BLH[-1].roll(_TOKENS // 2, 0)[copies]
+        changed_BLH = states_BLH[-1:].repeat(len(states_BLH), 1, 1)
+        changed_BLH[copies, sources] = states_BLH[-1].roll(_TOKENS // 2, 0)[sources]
         if args:
             return (changed_BLH, *args[1:]), kwargs
         return args, kwargs | {"hidden_states": changed_BLH}
@@ -183,20 +185,22 @@ def reaches(backbone: PreTrainedModel, padding: int = 0) -> list[Reach]:
     hooks = [layer.register_forward_pre_hook(change, with_kwargs=True) for layer in layers]
     hooks += [layer.register_forward_hook(compare) for layer in layers]
     try:
-        _states(backbone, length + 1, padding)
+        _states(backbone, len(sources) + 1, padding)
     finally:
         for hook in hooks:
             hook.remove()
-    return [_reach(moved[id(layer)]) for layer in layers]
+    return [_reach(sources, moved[id(layer)]) for layer in layers]
 
 
-def _reach(moved_LL: torch.Tensor) -> Reach:
-    """Read off a table of which token (row) moved the state of which (column)."""
-    source_N, moved_N = moved_LL[:_TOKENS, :_TOKENS].nonzero(as_tuple=True)
+def _reach(sources: list[int], moved_SL: torch.Tensor) -> Reach:
+    """Read off a table of which source (row) moved the state of which token (column)."""
+    tokens_L = torch.arange(moved_SL.shape[1])
+    further_SL = (tokens_L - torch.tensor(sources)[:, None]) * moved_SL
+    text_S = torch.tensor(sources) < _TOKENS
     return Reach(
-        earlier=int((moved_N - source_N).clamp(min=0).max()),
-        later=int((source_N - moved_N).clamp(min=0).max()),
-        padding=bool(moved_LL[_TOKENS:, :_TOKENS].any()),
+        earlier=int(further_SL[text_S, :_TOKENS].max()),
+        later=int(-further_SL[text_S, :_TOKENS].min()),
+        padding=bool(moved_SL[~text_S, :_TOKENS].any()),
     )
 
 

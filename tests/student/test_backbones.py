@@ -325,8 +325,8 @@ def test_looking_one_token_ahead_is_not_both_directions(starts) -> None:
         lambda _, args, kwargs: (args, kwargs | {"attention_mask": causal(args[0], ahead=1)}),
         with_kwargs=True,
     )
-    assert (reaches(model)[2].earlier, reaches(model)[2].later) == (11, 1)
-    with pytest.raises(PipeError, match="11 tokens before it and 1 behind it"):
+    assert (reaches(model)[2].earlier, reaches(model)[2].later) == (7, 1)
+    with pytest.raises(PipeError, match="7 tokens before it and 1 behind it"):
         require_bidirectional(model)
 
 
