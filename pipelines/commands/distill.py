@@ -139,7 +139,7 @@ def command(
       pipe distill --run r --stage 2
       pipe distill --run r --stage 1 --rows available
       pipe distill --run r --stage 2 --launcher torchrun --nproc 8
-      torchrun --nnodes 2 --nproc-per-node 8 ... -m pipelines distill --run /shared/r
+      torchrun --nnodes 2 --nproc-per-node 8 ... --no-python -- pipe distill --run /shared/r
       pipe distill --run r --store s3://bucket/run --cache /scratch/cache --cache-size 500GB
     """
     source = reading_from(store, cache, cache_size) if store else None
