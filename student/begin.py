@@ -9,7 +9,7 @@ from data_prep.files import write_json
 from student.batches import BatchStream, Tokenization
 from student.cache_room import require_room
 from student.checkpoint import load_weights
-from student.config import StageConfig, TrainingConfig
+from student.config import LossConfig, StageConfig, TrainingConfig
 from student.distillation import Distillation, Report
 from student.identity import (
     AvailableShards,
@@ -139,7 +139,7 @@ def begin_stage(
         return None
 
     chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
-    ranked = _batch_of_all(stage, training, ranks)
+    ranked = _batch_of_all(stage, training, run.losses, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
     student, new = stage_student(run, number, training, report)
     if step is None:
@@ -192,7 +192,9 @@ def _pooled(
     return None
 
 
-def _batch_of_all(stage: StageConfig, training: TrainingConfig, ranks: Ranks) -> StageConfig:
+def _batch_of_all(
+    stage: StageConfig, training: TrainingConfig, losses: LossConfig, ranks: Ranks
+) -> StageConfig:
     """The stage with the size of the whole batch.
 
     Raises:
@@ -200,10 +202,11 @@ def _batch_of_all(stage: StageConfig, training: TrainingConfig, ranks: Ranks) ->
     """
     if training.batch_scope == "rank":
         return stage.model_copy(update={"batch_size": stage.batch_size * ranks.count})
-    if stage.batch_size < ranks.count:
+    least = 2 if losses.scope == "rank" else 1
+    if stage.batch_size < least * ranks.count:
         raise PipeError(
             f"stage {stage.name} has a batch of {stage.batch_size} texts for {ranks.count} "
-            "processes, expected at least one for each; raise batch_size or start fewer."
+            f"processes, expected at least {least} for each; raise batch_size or start fewer."
         )
     return stage
 
