@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from data_prep.errors import PipeError
+from data_prep.errors import PipeError, first_line
 
 _COMMANDS = {
     "run": "run",
@@ -26,7 +26,7 @@ _COMMANDS = {
 }
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
-_LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "NCCL")
+_LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 _FIRST_SPEAKS_SECONDS = 3.0
 _CONTINUE = "what was committed stays, and the same command continues"
 
@@ -62,7 +62,8 @@ class _Commands(click.Group):
             if isinstance(error, OSError) and error.filename is not None:
                 _stop(ctx, f"error: {error.filename} cannot be used ({error.strerror}).", 1)
             if _is_lost_process(error):
-                _stop(ctx, f"error: another process of the launch has ended: {_CONTINUE}.", 1)
+                lost = f"another process of the launch has ended ({first_line(error)})"
+                _stop(ctx, f"error: {lost}: {_CONTINUE}.", 1)
             raise
 
 

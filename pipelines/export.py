@@ -133,7 +133,7 @@ def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRe
         stages=tuple(
             CardStage(
                 name=stage.name,
-                trained=", ".join(stage.trainable),
+                trained=stage.trained,
                 losses="; ".join(f"{h}: {', '.join(names)}" for h, names in stage.heads.items()),
                 steps=stage.steps,
                 batch_size=stage.batch_size,

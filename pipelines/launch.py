@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -32,9 +33,12 @@ def process_count(wanted: int | None) -> int:
         The number.
 
     Raises:
-        UsageError: Nobody says, and there is no GPU.
+        UsageError: Nobody says, and there is no GPU; or there are fewer GPUs than processes.
     """
-    count = wanted or torch.cuda.device_count()
+    gpus = torch.cuda.device_count()
+    if wanted and 0 < gpus < wanted:
+        raise UsageError(f"found {gpus} GPUs for {wanted} processes; give --nproc {gpus} at most.")
+    count = wanted or gpus
     if not count:
         raise UsageError("found no GPU to start a process for; say how many with --nproc N.")
     return count
@@ -69,13 +73,9 @@ def launch(launcher: Launcher, count: int, arguments: Sequence[str]) -> int:
         KeyboardInterrupt: The user ended it.
     """
     # Every process would otherwise take all cores for itself.
-    threads = str(max(1, (os.cpu_count() or 1) // count))
-    os.environ.setdefault("OMP_NUM_THREADS", threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
     if launcher == "deepspeed":
-        require_deepspeed()
-        command = [sys.executable, "-m", "deepspeed.launcher.runner"]
-        command += ["--num_accelerators", str(count), "--no_local_rank", "--module", _MODULE]
-        return subprocess.run([*command, *arguments], check=False).returncode  # noqa: S603
+        return _launch_with_deepspeed(count, arguments)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -93,3 +93,25 @@ def launch(launcher: Launcher, count: int, arguments: Sequence[str]) -> int:
     except SignalException:
         raise KeyboardInterrupt from None
     return 0
+
+
+def _launch_with_deepspeed(count: int, arguments: Sequence[str]) -> int:
+    require_deepspeed()
+    command = [sys.executable, "-m", "deepspeed.launcher.runner"]
+    command += ["--num_accelerators", str(count), "--no_local_rank", "--module", _MODULE]
+    # A group of its own, all of which is told to end: the launcher does not pass a signal on.
+    started = subprocess.Popen([*command, *arguments], start_new_session=True)  # noqa: S603
+    try:
+        return started.wait()
+    except KeyboardInterrupt:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)
+        started.wait()
+        raise
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -75,7 +75,7 @@ class StagePlan:
         steps: Optimizer steps.
         texts: Texts drawn, repetitions counted.
         epochs: Passes over the corpus; None while the number of rows is unknown.
-        trainable: What trains.
+        trained: What trains.
         heads: Losses by head.
         steps_done: Steps that need not be done again: all, or those behind the last checkpoint.
         finished: Whether its final student stands.
@@ -88,7 +88,7 @@ class StagePlan:
     steps: int
     texts: int
     epochs: float | None
-    trainable: tuple[str, ...]
+    trained: str
     heads: dict[str, tuple[str, ...]]
     steps_done: int
     finished: bool
@@ -109,7 +109,7 @@ class StagePlan:
         return (
             f"stage {self.number}  {self.name}: {self.steps:,} steps, {self.texts:,} texts{epochs}"
             f"{', done' if self.finished else done}\n"
-            f"         trains {', '.join(self.trainable)}\n         losses {losses}{keeps}"
+            f"         trains {self.trained}\n         losses {losses}{keeps}"
         )
 
 
@@ -230,7 +230,7 @@ def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> Stage
     texts = stage.steps * stage.batch_size
     pooled = 0
     if stage.cache_pooled:
-        drawn = max(stage.steps, fitting_steps(stage)) * stage.batch_size
+        drawn = max(stage.steps, fitting_steps(stage, stage.batch_size)) * stage.batch_size
         pooled = min(drawn, rows) if rows else drawn
     hidden = run.students.start_width
     return StagePlan(
@@ -239,7 +239,7 @@ def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> Stage
         steps=stage.steps,
         texts=texts,
         epochs=texts / rows if rows else None,
-        trainable=stage.trainable,
+        trained=stage.trained,
         heads={head: tuple(names) for head, names in stage.heads.items()},
         steps_done=stage.steps if finished else run.students.last_checkpoint(number),
         finished=finished,

@@ -28,7 +28,7 @@ from student.pooled_states import cached_states, teacher_states
 from student.quality import StageQuality
 from student.ranks import Ranks
 from student.settle import settle
-from student.stage_rows import choose_rows, stage_order
+from student.stage_rows import choose_rows, stage_order, with_ranks
 from student.stage_student import stage_student
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
@@ -126,6 +126,11 @@ def begin_stage(
 
     places, stage = run.places, run.stages[number - 1]
     recorded = recorded_identity(places, number)
+    if recorded is None and not ranks.first:
+        raise PipeError(
+            f"{places.identity(number)}, which the first process has just written, is not to be "
+            "seen here; every process needs the same run directory."
+        )
     training = settle(run.training, ranks, recorded.training if recorded else None)
     before = earlier_shards(places, number, recorded)
 
@@ -200,8 +205,7 @@ def _batch_of_all(
     Raises:
         PipeError: A process would have no text, or the losses of a rank nothing to compare.
     """
-    if training.batch_scope == "rank":
-        return stage.model_copy(update={"batch_size": stage.batch_size * ranks.count})
+    stage = with_ranks(stage, training, ranks.count)
     least = 2 if losses.scope == "rank" else 1
     if stage.batch_size < least * ranks.count:
         raise PipeError(

@@ -122,7 +122,7 @@ class Checkpoints(TrainerCallback):
         """Write a checkpoint behind the metrics of its step."""
         if model is None or "loss" not in (logs or {}) or state.global_step % args.save_steps:
             return
-        moments = _moments(model, optimizer)
+        moments = _moments(model, optimizer, self.ranks)
         if self.ranks.first:
             checkpoint = self.places.checkpoint(self.number, state.global_step)
             shutil.rmtree(checkpoint, ignore_errors=True)
@@ -137,18 +137,19 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def _moments(model: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
-    """Adam's moments as ``KIND.PARAMETER``, whole on the first process; all take part."""
+def _moments(model: nn.Module, optimizer: Any, ranks: Ranks) -> dict[str, torch.Tensor]:
+    """Adam's moments as ``KIND.PARAMETER``, whole, in the first process; all take part."""
     moments = {}
     if sharded_optimizer(optimizer):
         link_moments(optimizer)
     for name, parameter in _trained(model).items():
         for kind in _KINDS:
             if is_sharded(parameter):
-                moment = moment_of(parameter, kind)
+                moment = moment_of(parameter, kind)  # all processes give their parts
             else:
                 moment = optimizer.state[parameter][kind]
-            moments[f"{kind}.{name}"] = moment.cpu().contiguous()
+            if ranks.first:
+                moments[f"{kind}.{name}"] = moment.cpu().contiguous()
     return moments
 
 

@@ -139,8 +139,8 @@ class StageConfig(Settings):
             where adapters train alone.
         lora: Low-rank adapters that train beside them; None for none.
         heads: For each head that has a loss, the names of its losses.
-        target: Where the heads other than the first get their target from: ``teachers``, or the
-            name of the student's own head (self-distillation, section 2.4).
+        target: Where the heads get their target from: ``teachers``, or the name of one of the
+            student's own heads, which alone learns from them (self-distillation, section 2.4).
         cache_pooled: Whether the frozen backbone's pooled states of all rows that the stage draws
             are computed once, before its steps; nothing under ``text`` may train.
         pooled_from: A factored teacher in the target whose stored states are the pooled states,
@@ -186,6 +186,14 @@ class StageConfig(Settings):
     evaluate_sets: tuple[str, ...] = ()
     select: str = Field(default="last", pattern=r"^(last|best|step:[1-9][0-9]*)$")
     metric: str | None = None
+
+    @property
+    def trained(self) -> str:
+        """What trains, for people."""
+        parts = list(self.trainable)
+        if self.lora is not None:
+            parts.append(f"adapters of rank {self.lora.rank} on {', '.join(self.lora.targets)}")
+        return ", ".join(parts)
 
     @property
     def selected_step(self) -> int | None:
@@ -235,6 +243,10 @@ class StageConfig(Settings):
                 f"select is 'best' and evaluate_every is {self.evaluate_every}; expected 1 to "
                 f"{self.steps}, the stage's steps, so that there are steps to choose from"
             )
+        if self.metric is not None and self.select != "best":
+            raise ValueError(
+                f"metric is {self.metric!r} and select is {self.select!r}; a metric is for 'best'"
+            )
         if self.select == "best" and self.metric is None:
             raise ValueError(
                 "select is 'best' and there is no metric; name one, such as "
@@ -248,7 +260,8 @@ class TrainingConfig(Settings):
     Attributes:
         seed: Decides new heads, the training order and dropout.
         precision: ``bf16`` mixed precision, ``fp32``, or ``auto``: bf16 where it is fast.
-        attention: The backbone's attention kernel while training; ``auto`` takes the fastest.
+        attention: The backbone's attention kernel while training; ``auto`` is ``sdpa`` on a GPU and
+            ``eager`` on a CPU. ``flash_attention_2`` wants a GPU, bf16 and its package.
         compile: Whether torch.compile translates the backbone's layers before training.
         order_block_rows: Rows that are read together; blocks are permuted in every epoch.
         order_window_blocks: Blocks whose rows are permuted together.

@@ -110,9 +110,11 @@ class StageIdentity(Settings):
             for key in ("heads", "nested")
         }
         for stage in settings["stages"]:
-            decides_nothing = ["name", "log_every", "save_every", "evaluate_sets"]
+            decides_nothing = ["name", "save_every", "evaluate_sets"]
             if stage["select"] != "best":
                 decides_nothing += ["evaluate_every", "evaluate_spans", "metric"]
+            if stage["select"] != "best" or stage["metric"].startswith("eval/"):
+                decides_nothing += ["log_every"]  # a loss is the mean since the line before
             for key in decides_nothing:
                 del stage[key]
         for key in ("readers", "keep_checkpoints", "sharding", "recompute"):

@@ -77,7 +77,8 @@ class Student(nn.Module):
         prompts: Text in front of each text, by role.
         default_head: The head that an export uses.
         dropout: Dropout probability while training.
-        autocast: What the backbone computes in while training; None for its weights' own type.
+        autocast: What the backbone computes in while a stage trains, evaluations included; None
+            for its weights' own type.
         recompute: Whether a group's forward pass is run again in the backward pass instead of
             being kept.
     """
@@ -270,9 +271,11 @@ class Student(nn.Module):
         Returns:
             pooled_BH, float32.
         """
-        states_BLH = self.text(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).last_hidden_state.float()
+        with self._precision():
+            states_BLH = self.text(
+                input_ids=input_ids, attention_mask=attention_mask
+            ).last_hidden_state
+        states_BLH = states_BLH.float()
         mask_BL1 = attention_mask.unsqueeze(-1).to(states_BLH.dtype)
         pooled_BH: torch.Tensor = (states_BLH * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
         return pooled_BH
@@ -319,16 +322,16 @@ class Student(nn.Module):
         return {head: self.project(pooled_BH, head) for head in heads}
 
     def _pooled_groups(self, groups: Iterable[TokenGroup]) -> torch.Tensor:
-        with self._training_precision():
+        with self._precision():
             if not self.recompute:
                 return torch.cat([self.pooled(**group) for group in groups])
             return torch.cat(
                 [checkpoint(self.pooled, *group.values(), use_reentrant=False) for group in groups]
             )
 
-    def _training_precision(self) -> AbstractContextManager[None]:
-        """One context for all groups, within which a weight is cast once."""
-        if self.autocast is None or not self.training:
+    def _precision(self) -> AbstractContextManager[None]:
+        """Within the outermost of these contexts a weight that trains is cast once."""
+        if self.autocast is None:
             return nullcontext()
         return torch.autocast(next(self.parameters()).device.type, self.autocast)
 

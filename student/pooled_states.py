@@ -44,7 +44,7 @@ def require_frozen(student: Student, stage: StageConfig, number: int) -> None:
     if any(parameter.requires_grad for parameter in student.text.parameters()):
         raise PipeError(
             f"stage {number} ({stage.name}) has {wanted} and trains "
-            f"{', '.join(stage.trainable)}, so the pooled states change at every step; expected "
+            f"{stage.trained}, so the pooled states change at every step; expected "
             "nothing under text to train, so take the option off, or train heads alone."
         )
     if student.dropout:
@@ -83,7 +83,7 @@ def cached_states(
     Returns:
         The states, to be filled by every rank.
     """
-    steps = max(stage.steps, fitting_steps(stage))
+    steps = max(stage.steps, fitting_steps(stage, order.batch_size))
     decided = {
         "student": directory_digest(before),
         "prompts": student.prompts.model_dump(mode="json"),

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from data_prep.errors import UsageError
 from student.row_set import Rows
 
-_PATIENCE = timedelta(hours=1)
-"""How long a process waits for the others: one of them may be writing a checkpoint."""
+_PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others: one of them may be evaluating, or computing pooled
+states. A process that has ended is noticed at once, by whoever launched it."""
 
 _T = TypeVar("_T")
 
@@ -148,7 +149,7 @@ def join_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
     if ranks.count > 1 and not dist.is_initialized():
         on_gpu = torch.cuda.is_available()
         if on_gpu:
-            torch.cuda.set_device(int(environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(_gpu(environ))
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         try:
             dist.init_process_group(backend, timeout=_PATIENCE)
@@ -158,6 +159,22 @@ def join_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
                 "start them with torchrun or deepspeed, or unset RANK and WORLD_SIZE."
             ) from None
     return ranks
+
+
+def _gpu(environ: Mapping[str, str]) -> int:
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and "LOCAL_RANK" not in environ:
+        raise UsageError(
+            f"found {gpus} GPUs and no LOCAL_RANK in the environment, expected this process's "
+            "number on its machine; start the processes with torchrun or deepspeed."
+        )
+    number = _number(environ, "LOCAL_RANK", 0)
+    if number >= gpus:
+        raise UsageError(
+            f"found process {number} of a machine with {gpus} GPUs, expected one process a GPU; "
+            "start fewer."
+        )
+    return number
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from data_prep.errors import PipeError
 from student.config import TrainingConfig
 from student.ranks import Ranks
 
@@ -20,6 +21,9 @@ def settle(
 
     Returns:
         Settings without ``auto``.
+
+    Raises:
+        PipeError: They contradict each other.
     """
     precision, attention = training.precision, training.attention
     if recorded is not None:
@@ -37,9 +41,16 @@ def settle(
     if attention == "auto":
         # On a CPU the backward pass of the fused kernel takes more than twice the plain one's.
         attention = "sdpa" if on_gpu else "eager"
+    if attention == "flash_attention_2" and precision == "fp32":
+        raise PipeError(
+            "training.attention is flash_attention_2 and training.precision fp32, and the kernel "
+            "takes bf16 alone; set one of them otherwise."
+        )
     sharding = training.sharding
-    if sharding == "auto":
-        sharding = "zero2" if ranks.count > 1 else "none"
+    if ranks.count == 1:
+        sharding = "none"  # there is nobody to share with
+    elif sharding == "auto":
+        sharding = "zero2"
     return training.model_copy(
         update={"precision": precision, "attention": attention, "sharding": sharding}
     )

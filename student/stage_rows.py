@@ -58,13 +58,26 @@ def stage_order(
     )
 
 
-def fitting_steps(stage: StageConfig) -> int:
+def fitting_steps(stage: StageConfig, batch_size: int) -> int:
     """How many of the order's first steps a closed form is fitted to; 0 without one.
 
     Args:
         stage: The stage.
+        batch_size: Texts of a step, over all ranks.
     """
-    return max(1, stage.init_rows // stage.batch_size) if stage.init == "least_squares" else 0
+    return max(1, stage.init_rows // batch_size) if stage.init == "least_squares" else 0
+
+
+def with_ranks(stage: StageConfig, training: TrainingConfig, ranks: int) -> StageConfig:
+    """A stage with the size of the batch of all ranks.
+
+    Args:
+        stage: The stage.
+        training: Says whether the recipe's size is each rank's.
+        ranks: How many there are.
+    """
+    factor = ranks if training.batch_scope == "rank" else 1
+    return stage.model_copy(update={"batch_size": stage.batch_size * factor})
 
 
 def recorded_rows(

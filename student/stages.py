@@ -18,7 +18,7 @@ from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource
 from student.ranks import ALONE, Ranks
 from student.stage_rows import fitting_steps
-from student.trainer import DistillTrainer
+from student.trainer import DistillTrainer, require_finite_weights
 from student.watch import MetricsFile, ProgressLine
 from student.zero import require_deepspeed, zero2_config
 
@@ -64,8 +64,11 @@ def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
     number, places = stage.number, stage.run.places
     source = _pooled_source(stage, say, ranks)
     unfitted = [head for head in stage.new_heads if head not in student.nested]
-    if fitting_steps(settings) and unfitted and not stage.step:
-        batches = stage.stream(range(fitting_steps(settings)), ranks, source)
+    fitting = fitting_steps(settings, stage.order.batch_size)
+    if fitting and not unfitted:
+        say("init = 'least_squares' has no new head to fit")
+    elif fitting and not stage.step:
+        batches = stage.stream(range(fitting), ranks, source)
         moments = collect(student.eval(), batches, ranks)
         fit_heads(student, unfitted, moments, aligned=aligned_heads(settings))
         say(f"{', '.join(unfitted)} fitted in closed form to {moments.rows:,} rows")
@@ -83,6 +86,8 @@ def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
         stage.quality.attach(trainer)
     trainer.add_callback(Checkpoints(places, number, ranks, stage.training.keep_checkpoints))
     trainer.train()
+    trainer.release()
+    require_finite_weights(student, stage.title)
     if stage.quality is not None:
         stage.quality.finish(places.final(number), say)
         places.clear_scratch(number)

@@ -3,6 +3,7 @@
 Shape legend: B texts of the whole batch, b of this process, D a head's width, T the target's.
 """
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -22,6 +23,11 @@ from student.config import LossConfig, StageConfig
 from student.losses import LossTerms, distillation_loss
 from student.ranks import Ranks
 from student.timing import StepClock
+
+_REMEDY = (
+    "to train with a lower learning_rate, set it in the recipe and remove the stage's directory, "
+    "which begins it anew"
+)
 
 
 class DistillTrainer(Trainer):
@@ -104,7 +110,7 @@ class DistillTrainer(Trainer):
                 factor = self.ranks.count
             loss = distillation_loss(vectors, target, self.stage, self.losses)
             if not torch.isfinite(loss.total):
-                raise self._not_finite(loss, inputs["rows"])
+                raise self._not_finite(loss, vectors, target, inputs["rows"])
         self._count({"loss": loss.total.detach(), **loss.terms})
         self.clock.start("backward")
         return loss.total * factor
@@ -119,6 +125,11 @@ class DistillTrainer(Trainer):
         if not self._steps:  # a line of its own, such as an evaluation's
             super().log(logs, start_time)
             return
+        if not math.isfinite(logs.get("grad_norm", 0.0)):
+            raise PipeError(
+                f"the gradient of step {self.state.global_step} is {logs['grad_norm']}, though its "
+                f"loss is a number; {_REMEDY}."
+            )
         sums = torch.stack(list(self._sums.values()))
         if self.losses.scope == "rank":
             sums = self.ranks.add_up(sums) / self.ranks.count
@@ -129,6 +140,14 @@ class DistillTrainer(Trainer):
         self._steps = 0
         with self.clock.outside():  # callbacks evaluate the student, or write a checkpoint
             super().log(logs, start_time)
+            self.ranks.wait()
+
+    def release(self) -> None:
+        """Let go of what DeepSpeed would keep: the engine, and through it the student."""
+        engine = getattr(self.accelerator, "deepspeed_engine_wrapped", None)
+        if engine is not None:
+            engine.engine.destroy()
+            self.accelerator.free_memory()
 
     def _whole_batch(
         self, vectors: dict[str, torch.Tensor], target_bT: torch.Tensor
@@ -146,14 +165,40 @@ class DistillTrainer(Trainer):
             self._sums[name] = self._sums[name].to(term.device) + term
         self._steps += 1
 
-    def _not_finite(self, loss: LossTerms, rows: torch.Tensor) -> PipeError:
-        numbers = sorted(rows.tolist())
-        shown = ", ".join(map(str, numbers[:8]))
+    def _not_finite(
+        self,
+        loss: LossTerms,
+        vectors: dict[str, torch.Tensor],
+        target: torch.Tensor,
+        rows_b: torch.Tensor,
+    ) -> PipeError:
+        """What to say of a step; all processes come here together, or each compares alone."""
+        if self.losses.scope == "global":
+            whole = self.ranks.gather(rows_b[:, None], self.batches.order.batch_size)
+            rows_b = whole[:, 0]
+        sound = torch.isfinite(torch.cat([*vectors.values(), target], dim=1)).all(dim=1)
+        unsound = rows_b[~sound]
+        found = "its batch holds the rows" if not len(unsound) else "no numbers come from the rows"
+        named = sorted((unsound if len(unsound) else rows_b).tolist())
         return PipeError(
-            f"the loss of step {self.state.global_step + 1} is {loss.total.item()}; its batch "
-            f"holds the rows {shown}{' ...' if len(numbers) > 8 else ''}. Look at them with "
-            "`pipe store verify`, or lower the stage's learning_rate."
+            f"the loss of step {self.state.global_step + 1} is {loss.total.item()}; {found} "
+            f"{', '.join(map(str, named))}. Look at them with `pipe store verify`, or {_REMEDY}."
         )
+
+
+def require_finite_weights(student: torch.nn.Module, title: str) -> None:
+    """Check the weights that a stage ends with: nobody has seen a loss of theirs.
+
+    Args:
+        student: The student.
+        title: The stage, for people.
+
+    Raises:
+        PipeError: A weight that was trained is not a finite number.
+    """
+    for name, parameter in student.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            raise PipeError(f"{title} ends with weights that are no numbers ({name}); {_REMEDY}.")
 
 
 class _EndOfStep(TrainerCallback):

@@ -9,7 +9,7 @@ from student.identity import recorded_identity
 from student.order import TrainingOrder
 from student.places import Places
 from student.row_set import Rows
-from student.stage_rows import fitting_steps, recorded_rows, stage_order
+from student.stage_rows import fitting_steps, recorded_rows, stage_order, with_ranks
 from teacher_cache.layout import ShardLayout
 
 
@@ -103,8 +103,9 @@ def run_shards(
     for number, stage in enumerate(stages, start=1):
         recorded = recorded_identity(places, number)
         rows = recorded_rows(recorded, layout, held_out_rows)
-        order = stage_order(stage, training, number, rows)
-        steps = max(stage.steps, fitting_steps(stage))
+        ranks = (recorded.ranks if recorded else None) or 1
+        order = stage_order(with_ranks(stage, training, ranks), training, number, rows)
+        steps = max(stage.steps, fitting_steps(stage, order.batch_size))
         used |= used_shards(order, range(steps), layout)
         if len(used) == layout.num_shards:
             break

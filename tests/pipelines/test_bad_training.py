@@ -1,17 +1,23 @@
 """What cannot be trained is refused in a sentence, before a step is taken."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from data_prep.errors import PipeError
 from pipelines.distill import distill as train
 from pipelines.run import Run
+from student.losses import LossTerms, distillation_loss
+from student.model import Student
 from student.order import TrainingOrder
 from student.places import Places, mark_whole
 from student.ranks import Ranks
+from student.row_set import RowSet
+from student.stage_rows import stage_order
 from tests.pipelines.partial_run import Partial, prepare
 
 STAGE_1 = ("--stage", "1")
@@ -97,3 +103,46 @@ def test_a_batch_of_identical_texts_trains(run, monkeypatch):
     metrics = Places(run.directory / "student").metrics(1).read_text()
     assert "NaN" not in metrics
     assert '"fc1/relative_similarity": 0.0' in metrics
+
+
+def test_rows_without_numbers_are_named(run, monkeypatch):
+    project = Student.project
+
+    def broken(student, pooled_BH, head):
+        vectors_BD = project(student, pooled_BH, head)
+        return vectors_BD.index_fill(0, torch.tensor([3]), torch.nan)
+
+    monkeypatch.setattr(Student, "project", broken)
+    code, output = run.pipe("distill", *STAGE_1)
+    assert code == 1
+    assert "the loss of step 1 is nan; no numbers come from the rows " in output
+    row = int(output.split("from the rows ")[1].split(".")[0])
+    assert row in opened_order(run).batch(0)
+
+
+def test_a_gradient_without_numbers_stops_the_stage(run, monkeypatch):
+    monkeypatch.setattr(
+        "student.trainer.distillation_loss",
+        lambda *args: _broken_gradient(distillation_loss(*args)),
+    )
+    code, output = run.pipe("distill", *STAGE_1, "--set=stages.0.log_every=1")
+    assert code == 1
+    assert "the gradient of step 1 is nan" in output
+    assert "remove the stage's directory" in output
+    assert not Places(run.directory / "student").last_checkpoint(1)
+
+
+def _broken_gradient(terms: LossTerms) -> LossTerms:
+    # A root at 0 has an infinite slope, and 0 times that is no number.
+    return replace(terms, total=terms.total + (terms.total * 0).sqrt() * 0)
+
+
+def opened_order(run) -> TrainingOrder:
+    recipe = Run.open(run.directory, str(run.options[-1]), []).recipe
+    rows = RowSet.of_range(run.corpus.held_out_rows, run.corpus.rows)
+    return stage_order(recipe.stages[0], recipe.training, 1, rows)
+
+
+def test_one_process_has_nobody_to_share_with(run):
+    code, output = run.pipe("distill", *STAGE_1, "--set=training.sharding=zero2")
+    assert code == 0, output
