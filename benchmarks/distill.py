@@ -31,6 +31,7 @@ from pipelines.report import say
 from pipelines.run import Run
 from student.batches import Tokenization
 from student.begin import BegunStage
+from student.config import StageConfig
 from student.losses import distillation_loss
 from student.stages import prepare_trainer
 from student.timing import PARTS
@@ -75,7 +76,7 @@ class Ours:
         self.trainer.train()
 
     def shares(self) -> dict[str, float]:
-        """Shares of a step by part; the first line of metrics, which warms up, is left out."""
+        """Shares of a step by part; the line of metrics of the first turn is left out."""
         lines = self._lines[1:]
         parts = {
             part: statistics.mean(line.get(f"time/{part}", 0.0) for line in lines) for part in PARTS
@@ -141,6 +142,13 @@ def _padding(stage: BegunStage, data: InMemory) -> dict[str, float]:
     }
 
 
+def _without_end(stage: StageConfig, turn: int, **changes: Any) -> StageConfig:
+    """A stage that never ends, with at least one line of metrics a turn and no checkpoint."""
+    lines = min(stage.log_every, turn)
+    changes |= {"steps": _FOREVER, "log_every": lines, "save_every": lines * _FOREVER}
+    return stage.model_copy(update=changes)
+
+
 def compare(run: Run, work: Path, number: int, rounds: int, steps: int) -> dict[str, Any]:
     """A stage that computes its backbone, against the others.
 
@@ -154,9 +162,8 @@ def compare(run: Run, work: Path, number: int, rounds: int, steps: int) -> dict[
     Returns:
         Figures by field name.
     """
-    settings = run.recipe.stages[number - 1]
-    forever = {"steps": _FOREVER, "save_every": settings.log_every * _FOREVER}
-    stage = begin(run, work, f"stage-{number}", settings.model_copy(update=forever))
+    settings = _without_end(run.recipe.stages[number - 1], steps)
+    stage = begin(run, work, f"stage-{number}", settings)
     ours = Ours(stage)
     data = InMemory.read(stage, (rounds + 1) * steps)
     candidates = {
@@ -204,11 +211,9 @@ def compare_cached(run: Run, work: Path, rounds: int, steps: int, many: int) -> 
     Returns:
         Figures by field name.
     """
-    settings = run.recipe.stages[0]
-    forever = {"steps": _FOREVER, "save_every": settings.log_every * _FOREVER}
-    plain_settings = settings.model_copy(update=forever)
-    cached_settings = plain_settings.model_copy(update={"cache_pooled": True})
-    stage = begin(run, work, "stage-1", plain_settings)
+    settings = _without_end(run.recipe.stages[0], steps)
+    cached_settings = _without_end(run.recipe.stages[0], many, cache_pooled=True)
+    stage = begin(run, work, "stage-1", settings)
     cached = Ours(begin(run, work, "stage-1-cached", cached_settings))
     data = InMemory.read(stage, (rounds + 1) * steps)
     candidates = {
@@ -238,8 +243,11 @@ def _options() -> argparse.Namespace:
     parser = option_parser(__doc__)
     parser.add_argument("--stage", type=int, choices=(2, 3), default=2, help="Of the recipe.")
     parser.add_argument("--set", action="append", default=[], help="As of `pipe`.")
-    parser.add_argument("--rounds", type=int, help="How often each has a turn.")
-    return parser.parse_args()
+    parser.add_argument("--rounds", type=int, help="How often each has a turn; 2 or more.")
+    chosen = parser.parse_args()
+    if chosen.rounds is not None and chosen.rounds < 2:
+        parser.error(f"found --rounds {chosen.rounds}, expected at least 2")
+    return chosen
 
 
 def main() -> None:
