@@ -11,8 +11,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,95 +21,26 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2Model, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from benchmarks.distill_gpu_data import TINY, RandomBatches, Shape
 from benchmarks.distill_peers import AtStepEnd
 from benchmarks.harness import alternate, finish, options, show
 from benchmarks.teach_gpu import matmul_peak, mixture_lengths
 from pipelines.quiet import quiet_libraries
 from pipelines.recipe import Recipe, load_recipe
 from student.attention import use_attention
-from student.batches import BatchStream, DistillBatch
 from student.config import Recompute, StageConfig, TrainingConfig
 from student.losses import distillation_loss
-from student.model import Student, TokenGroup
+from student.model import Student
 from student.parts import train_only
 from student.ranks import ALONE
 from student.recompute import checkpoint_layers
 from student.settle import settle
 from student.trainer import DistillTrainer
-from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 
 _RECOMPUTE: tuple[Recompute, ...] = ("none", "groups", "layers")
 _LARGE = 1024
 _WARM = 2  # steps
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of the model; the defaults are stella_en_1.5B_v5's."""
-
-    width: int = 1536
-    layers: int = 28
-    feed: int = 8960
-    heads: int = 12
-    key_heads: int = 2
-    vocab: int = 151646
-
-    def layer_flop(self, lengths: npt.NDArray[np.int64]) -> float:
-        """Of some texts' way through one layer."""
-        keys = self.width * self.key_heads // self.heads
-        linear = 2 * self.width * self.width + 2 * self.width * keys + 3 * self.width * self.feed
-        return float(2 * linear * lengths.sum() + 4 * self.width * (lengths**2).sum())
-
-
-TINY = Shape(width=64, layers=4, feed=96, heads=4, key_heads=2, vocab=99)
-
-
-class RandomBatches(BatchStream):
-    """Batches of random tokens and random targets, made before the first step.
-
-    Attributes:
-        lengths: Tokens of every text of the batches that are repeated, (batches, B).
-    """
-
-    def __init__(
-        self, lengths: npt.NDArray[np.int64], vocab: int, width: int, budget: int, steps: int
-    ) -> None:
-        self.lengths = lengths
-        self.steps = range(steps)
-        rng = np.random.default_rng(2)
-        self._made = [self._make(rng, of_batch, vocab, width, budget) for of_batch in lengths]
-
-    @staticmethod
-    def _make(
-        rng: np.random.Generator,
-        lengths: npt.NDArray[np.int64],
-        vocab: int,
-        width: int,
-        budget: int,
-    ) -> DistillBatch:
-        groups = []
-        for places in token_batches(lengths, budget):
-            longest = int(lengths[places].max())
-            mask = np.arange(longest) < lengths[places, None]
-            ids = rng.integers(1, vocab, mask.shape) * mask
-            groups.append(
-                TokenGroup(
-                    input_ids=torch.from_numpy(ids),
-                    attention_mask=torch.from_numpy(mask.astype(np.int64)),
-                )
-            )
-        target_BT = torch.from_numpy(rng.standard_normal((len(lengths), width), np.float32))
-        return DistillBatch(
-            groups=groups,
-            pooled=None,
-            target=nn.functional.normalize(target_BT, dim=1),
-            rows=torch.arange(len(lengths)),
-        )
-
-    def _read(self) -> Iterator[DistillBatch]:
-        for step in self.steps:
-            yield self._made[step % len(self._made)]
 
 
 class Bench:

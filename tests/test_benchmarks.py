@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.distill_gpu import TINY, Bench
+from benchmarks.distill_gpu import Bench
+from benchmarks.distill_gpu_data import TINY
 from benchmarks.turns import Turns
 from pipelines.recipe import load_recipe
 
