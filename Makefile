@@ -40,6 +40,8 @@ bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.teach --quick
 	$(BIN)/python -m benchmarks.store --quick --peers all
 	$(BIN)/python -m benchmarks.teach_gpu --quick --tiny
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.distill --quick
+	$(BIN)/python -m benchmarks.distill_gpu --quick --tiny
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

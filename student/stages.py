@@ -57,9 +57,31 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
 
 
 def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
-    def say(line: str) -> None:
-        report(f"{stage.title}: {line}")
+    trainer = prepare_trainer(stage, report, ranks)
+    trainer.train()
+    trainer.release()
+    require_finite_weights(stage.student, stage.title)
+    if stage.quality is not None:
+        places = stage.run.places
+        stage.quality.finish(places.final(stage.number), stage.titled(report))
+        places.clear_scratch(stage.number)
 
+
+def prepare_trainer(stage: BegunStage, report: Report, ranks: Ranks = ALONE) -> DistillTrainer:
+    """Fit a stage's new heads, if they begin fitted, and put its trainer together.
+
+    Args:
+        stage: The stage.
+        report: Takes each line for the user.
+        ranks: The processes that train together; all call this.
+
+    Returns:
+        A trainer that has everything but its steps behind it.
+
+    Raises:
+        PipeError: The closed form has no row to fit to, or a text or a vector is not the corpus's.
+    """
+    say = stage.titled(report)
     settings, student = stage.settings, stage.student
     number, places = stage.number, stage.run.places
     source = _pooled_source(stage, say, ranks)
@@ -85,12 +107,7 @@ def _train(stage: BegunStage, report: Report, ranks: Ranks) -> None:
     if stage.quality is not None:
         stage.quality.attach(trainer)
     trainer.add_callback(Checkpoints(places, number, ranks, stage.training.keep_checkpoints))
-    trainer.train()
-    trainer.release()
-    require_finite_weights(student, stage.title)
-    if stage.quality is not None:
-        stage.quality.finish(places.final(number), say)
-        places.clear_scratch(number)
+    return trainer
 
 
 def _pooled_source(stage: BegunStage, report: Report, ranks: Ranks) -> PooledSource | None:

@@ -21,6 +21,7 @@ from data_prep.errors import PipeError
 from student.batches import BatchLoader, BatchStream, DistillBatch
 from student.config import LossConfig, StageConfig
 from student.losses import LossTerms, distillation_loss
+from student.randomness import seed_step
 from student.ranks import Ranks
 from student.timing import StepClock
 
@@ -100,7 +101,8 @@ class DistillTrainer(Trainer):
             PipeError: The loss is not a finite number; the rows are named.
         """
         # Dropout's random numbers are a function of the step, so there is no state to keep.
-        torch.manual_seed(draw(self.args.seed, "step", self.state.global_step, self.ranks.number))
+        step = self.state.global_step
+        seed_step(draw(self.args.seed, "step", step, self.ranks.number), self.args.device)
         with self.clock.part("forward"):
             vectors = model(inputs["groups"], tuple(self.stage.heads), pooled=inputs["pooled"])
         with self.clock.part("loss"):
