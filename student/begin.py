@@ -72,6 +72,14 @@ class BegunStage:
         """The stage, for people."""
         return f"stage {self.number} ({self.settings.name})"
 
+    def titled(self, report: Report) -> Report:
+        """A report whose lines say which stage they are of.
+
+        Args:
+            report: Takes each line for the user.
+        """
+        return lambda line: report(f"{self.title}: {line}")
+
     def stream(self, steps: range, ranks: Ranks, pooled: PooledSource | None = None) -> BatchStream:
         """The batches of some steps, or this process's part of them.
 
