@@ -46,8 +46,8 @@ LOSSES: Mapping[str, tuple[str, ...]] = {
 }
 
 STARTS: Mapping[str, tuple[str, ...]] = {
-    "random": (),
-    "least-squares": tuple(f'stages.{stage}.init="least_squares"' for stage in (0, 2)),
+    name: tuple(f'stages.{stage}.init="{init}"' for stage in (0, 2))
+    for name, init in (("random", "random"), ("least-squares", "least_squares"))
 }
 
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -70,5 +70,6 @@ def arms(seeds: Sequence[int]) -> list[Arm]:
         for losses, changes in LOSSES.items()
     ]
     return main + [
-        Arm(name, "random", changes, tuple(seeds[:1])) for name, changes in VARIANTS.items()
+        Arm(name, "random", (*changes, *STARTS["random"]), tuple(seeds[:1]))
+        for name, changes in VARIANTS.items()
     ]
