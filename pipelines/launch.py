@@ -33,11 +33,17 @@ def process_count(wanted: int | None) -> int:
         The number.
 
     Raises:
-        UsageError: Nobody says, and there is no GPU; or there are fewer GPUs than processes.
+        UsageError: Nobody says, and there is no GPU; or there are fewer GPUs, or without any fewer
+            cores, than processes.
     """
     gpus = torch.cuda.device_count()
     if wanted and 0 < gpus < wanted:
         raise UsageError(f"found {gpus} GPUs for {wanted} processes; give --nproc {gpus} at most.")
+    if wanted and not gpus and wanted > max(_cores(), 2):
+        raise UsageError(
+            f"found {_cores()} cores for {wanted} processes and no GPU; give --nproc {_cores()} at "
+            "most."
+        )
     count = wanted or gpus
     if not count:
         raise UsageError("found no GPU to start a process for; say how many with --nproc N.")
@@ -55,6 +61,8 @@ def end_with_launcher(environ: Mapping[str, str] = os.environ) -> None:
     ours = environ.get("TORCHELASTIC_RUN_ID", "").startswith(_LAUNCH)
     if ours and sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if f"{_LAUNCH}{os.getppid()}" != environ["TORCHELASTIC_RUN_ID"]:
+            sys.exit(1)  # it was killed before this process asked to hear of it
 
 
 def launch(launcher: Launcher, count: int, arguments: Sequence[str]) -> int:
