@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from data_prep.errors import PipeError, first_line
+from data_prep.errors import PipeError
 
 _COMMANDS = {
     "run": "run",
@@ -62,8 +62,7 @@ class _Commands(click.Group):
             if isinstance(error, OSError) and error.filename is not None:
                 _stop(ctx, f"error: {error.filename} cannot be used ({error.strerror}).", 1)
             if _is_lost_process(error):
-                lost = f"another process of the launch has ended ({first_line(error)})"
-                _stop(ctx, f"error: {lost}: {_CONTINUE}.", 1)
+                _stop(ctx, f"error: another process of the launch has ended: {_CONTINUE}.", 1)
             raise
 
 

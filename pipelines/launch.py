@@ -1,6 +1,7 @@
 """Starting a command again as several processes that work together on this machine."""
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -84,6 +85,8 @@ def launch(launcher: Launcher, count: int, arguments: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
     if launcher == "deepspeed":
         return _launch_with_deepspeed(count, arguments)
+    # Its lines say in its own words what the process that failed has said.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -230,7 +230,7 @@ def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> Stage
     texts = stage.steps * stage.batch_size
     pooled = 0
     if stage.cache_pooled:
-        drawn = max(stage.steps, fitting_steps(stage, stage.batch_size)) * stage.batch_size
+        drawn = max(stage.steps, fitting_steps(stage, stage.batch_size, rows)) * stage.batch_size
         pooled = min(drawn, rows) if rows else drawn
     hidden = run.students.start_width
     return StagePlan(

@@ -86,6 +86,12 @@ class Recipe(Settings):
                 raise ValueError(
                     f"stages.{number} has evaluate_sets, and evaluation.sets names no directory"
                 )
+            used = sorted({name for losses in stage.heads.values() for name in losses})
+            if not any(getattr(self.losses, name) for name in used):
+                raise ValueError(
+                    f"stages.{number} has losses of weight 0 alone, so nothing would be learnt; "
+                    f"give one of {', '.join(f'losses.{name}' for name in used)} a weight"
+                )
             for head in stage.heads:
                 if head not in self.student.heads:
                     raise ValueError(

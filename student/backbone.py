@@ -130,9 +130,33 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
             f"the tokenizer in {directory} has no padding token; set pad_token in its "
             "tokenizer_config.json."
         )
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        # Without its files, transformers makes up a tokenizer that knows no word.
+        raise PipeError(
+            f"the tokenizer in {directory} knows {len(tokenizer)} tokens, all of them special; "
+            "expected its vocabulary there, such as tokenizer.json, so take a complete checkpoint."
+        )
     tokenizer.padding_side = "right"
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded
+
+
+def require_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that a backbone has an embedding for every token of its tokenizer.
+
+    Args:
+        model: The backbone.
+        tokenizer: Its tokenizer.
+
+    Raises:
+        PipeError: It lacks one.
+    """
+    largest, embeddings = max(tokenizer.get_vocab().values()), model.config.vocab_size
+    if largest >= embeddings:
+        raise PipeError(
+            f"the student's start has {embeddings} word embeddings and its tokenizer the token "
+            f"{largest}; expected a tokenizer of the same model, so take a complete checkpoint."
+        )
 
 
 def require_positions(model: PreTrainedModel, max_tokens: int) -> None:

@@ -145,6 +145,11 @@ def begin_stage(
     def identity(shards: AvailableShards | None) -> StageIdentity:
         return _identity(run, number, training, store, shards, before, ranks)
 
+    for earlier in range(1, number):
+        # What the weights before were trained under belongs to this stage's record as well.
+        found = recorded_identity(places, earlier) if places.identity(earlier).exists() else None
+        if found is not None:
+            require_same(found, identity(None).as_of(found), places)
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
@@ -158,6 +163,11 @@ def begin_stage(
     if step is None:
         places.remove_unfinished_checkpoints(number)
         step = places.last_checkpoint(number)
+    if step > stage.steps:
+        raise PipeError(
+            f"found {places.checkpoint(number, step)} in a stage of {stage.steps} steps; remove "
+            "what was put there."
+        )
     if step:
         load_weights(student, places.checkpoint(number, step))
     if chosen.note:

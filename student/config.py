@@ -18,6 +18,7 @@ Sharding = Literal["auto", "none", "zero2"]
 Recompute = Literal["none", "groups", "layers"]
 
 TEACHERS_TARGET = "teachers"
+_WIDEST = 1_000_000
 
 
 class StudentConfig(Settings):
@@ -58,8 +59,10 @@ class StudentConfig(Settings):
         for name, width in self.heads.items():
             if not name.isidentifier():
                 raise ValueError(f"head {name!r} is no plain name; use letters, digits and _")
-            if isinstance(width, int) and width < 1:
-                raise ValueError(f"head {name} is {width} wide; expected at least 1")
+            if name == TEACHERS_TARGET:
+                raise ValueError(f"a head is called {name!r}, which is what a stage's target is")
+            if isinstance(width, int) and not 1 <= width <= _WIDEST:
+                raise ValueError(f"head {name} is {width} wide; expected 1 to {_WIDEST}")
         for name, whole in self.nested.items():
             own = [head for head in self.heads if head not in self.nested]
             if name not in self.heads or whole not in own:
@@ -174,7 +177,7 @@ class StageConfig(Settings):
     pooled_from: str | None = None
     batch_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, le=1_000_000_000)
     schedule: Schedule = "cosine"
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)

@@ -97,6 +97,20 @@ class StageIdentity(Settings):
             raise ValueError("earlier_shards does not tell of every stage before")
         return self
 
+    def as_of(self, earlier: "StageIdentity") -> Self:
+        """What an earlier stage would have been begun under, to compare with what it was.
+
+        How training runs, on how many shards and in how many processes, may differ by stage.
+
+        Args:
+            earlier: The earlier stage's record.
+        """
+        kept = ("training", "shards", "earlier_shards", "ranks")
+        stages = self.stages[: len(earlier.stages)]
+        return self.model_copy(
+            update={"stages": stages} | {name: getattr(earlier, name) for name in kept}
+        )
+
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the weights; names and log lines do not.
 

@@ -18,7 +18,13 @@ from data_prep.config import Settings
 from data_prep.draws import draw
 from data_prep.errors import PipeError
 from data_prep.files import atomic_directory, read_json, write_json
-from student.backbone import first_line, load_backbone, load_tokenizer, require_positions
+from student.backbone import (
+    first_line,
+    load_backbone,
+    load_tokenizer,
+    require_positions,
+    require_vocabulary,
+)
 from student.config import StudentConfig
 from teacher_cache.config import Prompts
 from teacher_cache.models import model_directory
@@ -128,9 +134,11 @@ class Student(nn.Module):
         directory = model_directory(config.start, config.revision, config.sha256)
         backbone = load_backbone(directory, layers=config.layers, dropout=config.dropout)
         require_positions(backbone, config.max_tokens)
+        tokenizer = load_tokenizer(directory)
+        require_vocabulary(backbone, tokenizer)
         return cls(
             backbone,
-            load_tokenizer(directory),
+            tokenizer,
             max_tokens=config.max_tokens,
             prompts=config.prompts,
             default_head=config.default_head,
@@ -231,7 +239,7 @@ class Student(nn.Module):
             The names of the heads that are new.
 
         Raises:
-            PipeError: A head is there with another width.
+            PipeError: A head is there with another width, or its name is one of torch's.
         """
         new = []
         there = dict(self.named_heads())
@@ -244,6 +252,11 @@ class Student(nn.Module):
                         "recipe; give the new width a new head name, or train from stage 1 again."
                     )
                 continue
+            if hasattr(self.heads, name):
+                raise PipeError(
+                    f"found a head called {name}, expected a name that torch does not use itself; "
+                    f"call it {name}_{width}, say."
+                )
             if nested and name in nested:
                 self.nested[name] = nested[name], width
             else:

@@ -10,7 +10,9 @@ from data_prep.errors import PipeError
 from student.layers import layers_path
 from student.model import Student
 
-_INDEXED = re.compile(r"^(?P<part>[\w.]*layers)\[(?P<index>-?\d*(?::-?\d*)?)\](?P<rest>.*)$")
+_INDEXED = re.compile(
+    r"^(?P<part>[\w.]*layers)\[(?P<index>(?:-?\d+)?(?::(?:-?\d+)?)?)\](?P<rest>.*)$"
+)
 # How low-rank adapters, and the layer that they are put around, are called.
 _ADAPTER = re.compile(r"\.lora_[AB]\.")
 _ADAPTED = ".base_layer."

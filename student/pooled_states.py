@@ -83,7 +83,7 @@ def cached_states(
     Returns:
         The states, to be filled by every rank.
     """
-    steps = max(stage.steps, fitting_steps(stage, order.batch_size))
+    steps = max(stage.steps, fitting_steps(stage, order.batch_size, len(order.rows)))
     decided = {
         "student": directory_digest(before),
         "prompts": student.prompts.model_dump(mode="json"),

@@ -35,6 +35,8 @@ class Selected:
     def as_text(self) -> str:
         """The step for people, with its value."""
         measured = "" if self.value is None else f" ({self.metric} {self.value:.4f})"
+        if self.metric is not None and self.value is None:
+            measured = f", though {self.metric} was no number at any step"
         return f"step {self.step}{measured}"
 
     @classmethod

@@ -58,14 +58,18 @@ def stage_order(
     )
 
 
-def fitting_steps(stage: StageConfig, batch_size: int) -> int:
+def fitting_steps(stage: StageConfig, batch_size: int, rows: int | None) -> int:
     """How many of the order's first steps a closed form is fitted to; 0 without one.
 
     Args:
         stage: The stage.
         batch_size: Texts of a step, over all ranks.
+        rows: Rows to draw from, each of which counts once; None where they are not known yet.
     """
-    return max(1, stage.init_rows // batch_size) if stage.init == "least_squares" else 0
+    if stage.init != "least_squares":
+        return 0
+    wanted = stage.init_rows if rows is None else min(stage.init_rows, rows)
+    return max(1, wanted // batch_size)
 
 
 def with_ranks(stage: StageConfig, training: TrainingConfig, ranks: int) -> StageConfig:

@@ -86,7 +86,7 @@ def prepare_trainer(stage: BegunStage, report: Report, ranks: Ranks = ALONE) -> 
     number, places = stage.number, stage.run.places
     source = _pooled_source(stage, say, ranks)
     unfitted = [head for head in stage.new_heads if head not in student.nested]
-    fitting = fitting_steps(settings, stage.order.batch_size)
+    fitting = fitting_steps(settings, stage.order.batch_size, len(stage.order.rows))
     if fitting and not unfitted:
         say("init = 'least_squares' has no new head to fit")
     elif fitting and not stage.step:

@@ -179,12 +179,17 @@ class DistillTrainer(Trainer):
             whole = self.ranks.gather(rows_b[:, None], self.batches.order.batch_size)
             rows_b = whole[:, 0]
         sound = torch.isfinite(torch.cat([*vectors.values(), target], dim=1)).all(dim=1)
-        unsound = rows_b[~sound]
-        found = "its batch holds the rows" if not len(unsound) else "no numbers come from the rows"
-        named = sorted((unsound if len(unsound) else rows_b).tolist())
+        step = f"the loss of step {self.state.global_step + 1} is {loss.total.item()}"
+        if not sound.any():
+            return PipeError(
+                f"{step}, and no row of its batch gives numbers, so the weights have left all "
+                f"bounds or were damaged on disk; {_REMEDY}."
+            )
+        found = "its batch holds the rows" if sound.all() else "no numbers come from the rows"
+        named = sorted((rows_b if sound.all() else rows_b[~sound]).tolist())
         return PipeError(
-            f"the loss of step {self.state.global_step + 1} is {loss.total.item()}; {found} "
-            f"{', '.join(map(str, named))}. Look at them with `pipe store verify`, or {_REMEDY}."
+            f"{step}; {found} {', '.join(map(str, named))}. Look at them with "
+            f"`pipe store verify`, or {_REMEDY}."
         )
 
 

@@ -105,7 +105,7 @@ def run_shards(
         rows = recorded_rows(recorded, layout, held_out_rows)
         ranks = (recorded.ranks if recorded else None) or 1
         order = stage_order(with_ranks(stage, training, ranks), training, number, rows)
-        steps = max(stage.steps, fitting_steps(stage, order.batch_size))
+        steps = max(stage.steps, fitting_steps(stage, order.batch_size, len(order.rows)))
         used |= used_shards(order, range(steps), layout)
         if len(used) == layout.num_shards:
             break

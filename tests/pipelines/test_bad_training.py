@@ -1,5 +1,6 @@
 """What cannot be trained is refused in a sentence, before a step is taken."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from student.stage_rows import stage_order
 from tests.pipelines.partial_run import Partial, prepare
 
 STAGE_1 = ("--stage", "1")
+LOSSES = ("cosine", "similarity", "relative_similarity")
 SAME = np.zeros(16, np.int64)
 
 
@@ -41,6 +43,10 @@ def run(prepared, tmp_path):
         ("student.heads.fc1=33", "compares head fc1 (33 wide) by cosine with a target 32 wide"),
         ("stages.0.heads.fc1=[]", "head fc1 has the losses []"),
         ("stages.0.batch_size=100000", "lower the stage's batch_size"),
+        ("student.heads.fc2=100000000000", "head fc2 is 100000000000 wide"),
+        ("student.heads.teachers=8", "a head is called 'teachers'"),
+        ('stages.0.trainable=["text.layers[-]"]', "'text.layers[-]' matches no parameter"),
+        ("stages.0.metric=loss", "a metric is for 'best'"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained(run, change, sentence):
@@ -146,3 +152,51 @@ def opened_order(run) -> TrainingOrder:
 def test_one_process_has_nobody_to_share_with(run):
     code, output = run.pipe("distill", *STAGE_1, "--set=training.sharding=zero2")
     assert code == 0, output
+
+
+def test_losses_that_weigh_nothing(run):
+    code, output = run.pipe("distill", *STAGE_1, *(f"--set=losses.{name}=0" for name in LOSSES))
+    assert code == 2
+    assert "stages.0 has losses of weight 0 alone" in output
+
+
+def test_a_name_that_torch_uses_itself(run):
+    heads = '--set=stages.0.heads={fc1=["cosine"], keys=["similarity"]}'
+    code, output = run.pipe("distill", *STAGE_1, "--set=student.heads.keys=8", heads)
+    assert code == 1
+    assert "found a head called keys" in output
+
+
+def test_a_stage_does_not_begin_on_another_recipes_stage(run):
+    assert run.pipe("distill", *STAGE_1)[0] == 0
+    code, output = run.pipe("distill", "--stage", "2", "--set=stages.0.learning_rate=0.5")
+    assert code == 1
+    assert "stage 1 was begun under other settings" in output
+    assert not run.places.identity(2).exists()
+    # How training runs may differ by stage.
+    assert run.pipe("distill", "--stage", "2", "--set=training.group_tokens=64")[0] == 0
+
+
+def test_a_checkpoint_beyond_the_end(run):
+    assert run.pipe("distill", *STAGE_1)[0] == 0
+    shutil.rmtree(run.places.final(1))
+    run.places.checkpoint(1, 4).rename(run.places.checkpoint(1, 500))
+    code, output = run.pipe("distill", *STAGE_1)
+    assert code == 1
+    assert "checkpoint-500 in a stage of 4 steps" in output
+
+
+def test_a_start_whose_tokenizer_is_not_its_own(run, tmp_path):
+    recipe = Run.open(run.directory, str(run.options[-1]), []).recipe
+    start = shutil.copytree(recipe.student.start, tmp_path / "start")
+    vocabulary = json.loads((start / "tokenizer.json").read_text())
+    vocabulary["model"]["vocab"]["the"] = 5000
+    (start / "tokenizer.json").write_text(json.dumps(vocabulary))
+    code, output = run.pipe("distill", *STAGE_1, f"--set=student.start={start}")
+    assert code == 1
+    assert "its tokenizer the token 5000" in output
+    for file in start.glob("*token*"):
+        file.unlink()
+    code, output = run.pipe("distill", *STAGE_1, f"--set=student.start={start}")
+    assert code == 1
+    assert "tokenizer" in output

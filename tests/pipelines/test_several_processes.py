@@ -159,7 +159,8 @@ def test_a_signal_ends_all_processes(copied, launcher):
     _, error = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "the same command continues" in error
-    assert "Traceback" not in error
+    if launcher == "torchrun":  # deepspeed's launcher shows how it was interrupted
+        assert "Traceback" not in error
     _, alive = psutil.wait_procs(children, timeout=20)
-    assert len(children) > 2
+    assert len(children) >= 2
     assert not alive
