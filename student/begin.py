@@ -22,6 +22,7 @@ from student.identity import (
 from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.order import TrainingOrder
+from student.places import require_unchanged
 from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource, TeacherStates
 from student.pooled_states import cached_states, teacher_states
@@ -163,13 +164,8 @@ def begin_stage(
     if step is None:
         places.remove_unfinished_checkpoints(number)
         step = places.last_checkpoint(number)
-    if step > stage.steps:
-        raise PipeError(
-            f"found {places.checkpoint(number, step)} in a stage of {stage.steps} steps; remove "
-            "what was put there."
-        )
     if step:
-        load_weights(student, places.checkpoint(number, step))
+        _go_on_from(step, student, run, number, ranks)
     if chosen.note:
         report(f"stage {number} ({stage.name}): {chosen.note}")
     together = f" in {ranks.count} processes ({training.sharding})" if ranks.count > 1 else ""
@@ -189,6 +185,22 @@ def begin_stage(
         # Written last: what could be refused has been, so a mended recipe finds no wrong record.
         write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
     return BegunStage(run, number, training, order, student, new, step, pooled, quality)
+
+
+def _go_on_from(step: int, student: Student, run: Distillation, number: int, ranks: Ranks) -> None:
+    """Give the student the weights of a checkpoint.
+
+    Raises:
+        PipeError: It is of a step that the stage does not have, of another student, or damaged.
+    """
+    checkpoint, steps = run.places.checkpoint(number, step), run.stages[number - 1].steps
+    if step > steps:
+        raise PipeError(
+            f"found {checkpoint} in a stage of {steps} steps; remove what was put there."
+        )
+    if ranks.first:
+        require_unchanged(checkpoint)
+    load_weights(student, checkpoint)
 
 
 def _pooled(

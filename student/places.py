@@ -6,7 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.files import sync, write_json
+from data_prep.errors import PipeError
+from data_prep.files import read_json, sha256_file, sync, write_json
 
 # The name that transformers.Trainer gives a checkpoint's directory.
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -119,20 +120,38 @@ def mark_whole(checkpoint: Path) -> None:
     Args:
         checkpoint: Its directory, completely written.
     """
-    files = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
-    for name in files:
-        sync(checkpoint / name)
-    write_json(checkpoint / _COMPLETE, files)
+    files = [path for path in checkpoint.iterdir() if path.is_file()]
+    for path in files:
+        sync(path)
+    record = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in files}
+    write_json(checkpoint / _COMPLETE, record)
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end and has lost nothing since.
+    """Whether a checkpoint was written to its end and has lost nothing since, by its files' sizes.
 
     Args:
         checkpoint: Its directory.
     """
     try:
-        files = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8"))
-        return all((checkpoint / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, AttributeError):
+        files = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")).items()
+        return all((checkpoint / name).stat().st_size == file["bytes"] for name, file in files)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return False
+
+
+def require_unchanged(checkpoint: Path) -> None:
+    """Check that every byte of a whole checkpoint is as it was written.
+
+    Args:
+        checkpoint: Its directory.
+
+    Raises:
+        PipeError: A file is not; it is named.
+    """
+    for name, file in read_json(checkpoint / _COMPLETE).items():
+        if sha256_file(checkpoint / name) != file["sha256"]:
+            raise PipeError(
+                f"{checkpoint / name} is not what was written there; remove {checkpoint} to go on "
+                "from the checkpoint before it."
+            )

@@ -71,6 +71,19 @@ def test_a_head_that_is_wider_than_the_target_keeps_similarities(run):
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors"])
+def test_a_flipped_bit_in_a_checkpoint(run, file):
+    assert run.pipe("distill", *STAGE_1)[0] == 0
+    shutil.rmtree(run.places.final(1))
+    path = run.places.checkpoint(1, 4) / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    code, output = run.pipe("distill", *STAGE_1)
+    assert code == 1
+    assert f"{file} is not what was written there" in output
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors"])
 def test_a_checkpoint_of_another_student(run, file):
     code, output = run.pipe("distill", *STAGE_1)
     assert code == 0, output
