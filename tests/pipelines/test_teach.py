@@ -157,6 +157,15 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C reaches what is started here, even where a shell in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_of_a_shard_ends_within_seconds(run, sent):
     assert teach(run, "--teacher", "dummy", "--worker", "1/2").exit_code == 0
