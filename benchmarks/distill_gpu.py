@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from benchmarks.distill_gpu_data import TINY, RandomBatches, Shape
 from benchmarks.distill_peers import AtStepEnd
 from benchmarks.harness import alternate, finish, options, show
-from benchmarks.teach_gpu import matmul_peak, mixture_lengths
+from benchmarks.teach_gpu import matmul_peak, mixture_lengths, wait
 from pipelines.quiet import quiet_libraries
 from pipelines.recipe import Recipe, load_recipe
 from student.attention import use_attention
@@ -158,7 +158,7 @@ class Bench:
                     lines.append(logs)
 
             def end() -> None:
-                self._wait()
+                wait(self.device)
                 ends.append(time.perf_counter())
 
             trainer.log = listen  # type: ignore[method-assign]
@@ -208,13 +208,9 @@ class Bench:
         def run() -> None:
             loss = distillation_loss(vectors, target_BT, stage, self.recipe.losses)
             loss.total.backward()
-            self._wait()
+            wait(self.device)
 
         return alternate({"": run}, 5)[""]
-
-    def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
 
     def _peak_gigabytes(self) -> float:
         return torch.cuda.max_memory_allocated() / 1e9 if self.device == "cuda" else 0.0

@@ -127,12 +127,17 @@ def matmul_peak(device: str, dtype: torch.dtype, size: int) -> float:
     def run() -> None:
         for _ in range(10):
             torch.mm(one, other)
-        _wait(device)
+        wait(device)
 
     return 10 * 2 * size**3 / alternate({"": run}, 3)[""]
 
 
-def _wait(device: str) -> None:
+def wait(device: str) -> None:
+    """Wait until a device has done what it was given; a CPU has.
+
+    Args:
+        device: Its name.
+    """
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -192,7 +197,7 @@ def main() -> None:
 
         texts = ["x" * int(length) for length in lengths]  # only their lengths are looked at
         found = loop.run(texts, tokens, lambda batch, _: forward(folded, batch), shape.width)
-        _wait(device)
+        wait(device)
         return found
 
     def padded() -> npt.NDArray[np.float32]:

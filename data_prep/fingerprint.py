@@ -3,7 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from data_prep.files import sha256_file
 
 _ABSENT = "(absent)"
 
@@ -59,3 +62,17 @@ def explain_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 def _show(value: Any) -> str:
     return value if value is _ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def digest_of_files(directory: Path, pattern: str = "*") -> str:
+    """Digest files below a directory.
+
+    Args:
+        directory: The directory.
+        pattern: Which files, by name.
+
+    Returns:
+        A SHA-256 digest over the files' paths below the directory and their digests.
+    """
+    files = sorted(path for path in directory.rglob(pattern) if path.is_file())
+    return digest({str(path.relative_to(directory)): sha256_file(path) for path in files})

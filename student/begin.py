@@ -15,6 +15,7 @@ from student.identity import (
     AvailableShards,
     StageIdentity,
     TeacherShare,
+    earlier_records,
     earlier_shards,
     recorded_identity,
     require_same,
@@ -71,7 +72,7 @@ class BegunStage:
     @property
     def title(self) -> str:
         """The stage, for people."""
-        return f"stage {self.number} ({self.settings.name})"
+        return self.run.title(self.number)
 
     def titled(self, report: Report) -> Report:
         """A report whose lines say which stage they are of.
@@ -141,16 +142,15 @@ def begin_stage(
             "seen here; every process needs the same run directory."
         )
     training = settle(run.training, ranks, recorded.training if recorded else None)
-    before = earlier_shards(places, number, recorded)
+    earlier = earlier_records(places, number)
+    before = earlier_shards(earlier, number, recorded)
 
     def identity(shards: AvailableShards | None) -> StageIdentity:
         return _identity(run, number, training, store, shards, before, ranks)
 
-    for earlier in range(1, number):
+    for record in earlier.values():
         # What the weights before were trained under belongs to this stage's record as well.
-        found = recorded_identity(places, earlier) if places.identity(earlier).exists() else None
-        if found is not None:
-            require_same(found, identity(None).as_of(found), places)
+        require_same(record, identity(None).as_of(record), places)
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
@@ -167,11 +167,11 @@ def begin_stage(
     if step:
         _go_on_from(step, student, run, number, ranks)
     if chosen.note:
-        report(f"stage {number} ({stage.name}): {chosen.note}")
+        report(f"{run.title(number)}: {chosen.note}")
     together = f" in {ranks.count} processes ({training.sharding})" if ranks.count > 1 else ""
     sizes = [(p.numel(), p.requires_grad) for p in student.parameters()]
     report(
-        f"stage {number} ({stage.name}): {sum(size for size, trains in sizes if trains):,} of "
+        f"{run.title(number)}: {sum(size for size, trains in sizes if trains):,} of "
         f"{sum(size for size, _ in sizes):,} parameters train{together}, "
         f"from {f'step {step}' if step else places.final(number - 1)}"
         f"{', new heads ' + ', '.join(new) if new else ''}"
@@ -220,7 +220,7 @@ def _pooled(
     if stage.pooled_from is not None:
         if stage.pooled_from not in run.weights:
             raise PipeError(
-                f"stage {number} ({stage.name}) has pooled_from = {stage.pooled_from!r}, expected "
+                f"{run.title(number)} has pooled_from = {stage.pooled_from!r}, expected "
                 f"a teacher in the target; those are {', '.join(run.weights)}."
             )
         return teacher_states(student, stage.pooled_from, store, order, corpus, run.store)

@@ -60,3 +60,11 @@ class Distillation:
             head: self.target_width if width == "target" else width
             for head, width in self.student.heads.items()
         }
+
+    def title(self, number: int) -> str:
+        """A stage, for people.
+
+        Args:
+            number: The stage, from 1.
+        """
+        return f"stage {number} ({self.stages[number - 1].name})"

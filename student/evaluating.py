@@ -153,7 +153,7 @@ def evaluate_student(
 
 
 class Evaluations(TrainerCallback):
-    """Measures the student every so many steps, on the first rank; the others go on to wait."""
+    """Measures the student every so many steps; for the first rank, while the others wait."""
 
     def __init__(
         self,
@@ -191,8 +191,6 @@ class Evaluations(TrainerCallback):
         """Measure behind a line of metrics, whose own figures are complete by then."""
         step = state.global_step
         if not logs or "loss" not in logs or step % self.stage.evaluate_every:
-            return
-        if not state.is_world_process_zero:
             return
         own = dict(logs)
         heads = tuple(self.stage.heads)

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json, sha256_file, write_json
-from data_prep.fingerprint import digest
+from data_prep.files import read_json, write_json
+from data_prep.fingerprint import digest_of_files
 
 _RECORD = "jasper_distill.json"
 
@@ -62,5 +62,4 @@ def weights_digest(directory: Path) -> str:
     Returns:
         A SHA-256 digest over the names and digests of the ``.safetensors`` files below it.
     """
-    files = sorted(directory.rglob("*.safetensors"))
-    return digest({str(path.relative_to(directory)): sha256_file(path) for path in files})
+    return digest_of_files(directory, "*.safetensors")

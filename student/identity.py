@@ -1,6 +1,6 @@
 """What a stage was trained under, and whether that is what is asked for now."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
@@ -183,29 +183,45 @@ def recorded_identity(places: Places, number: int) -> StageIdentity | None:
         ) from None
 
 
+def earlier_records(places: Places, number: int) -> dict[int, StageIdentity]:
+    """Read what the stages before one were begun under.
+
+    Args:
+        places: The run's students.
+        number: The stage.
+
+    Returns:
+        By stage; without those whose record is gone.
+
+    Raises:
+        PipeError: As ``recorded_identity``.
+    """
+    found = {
+        earlier: recorded_identity(places, earlier)
+        for earlier in range(1, number)
+        if places.identity(earlier).exists()
+    }
+    return {earlier: record for earlier, record in found.items() if record is not None}
+
+
 def earlier_shards(
-    places: Places, number: int, recorded: StageIdentity | None
+    earlier: Mapping[int, StageIdentity], number: int, recorded: StageIdentity | None
 ) -> tuple[AvailableShards | None, ...] | None:
     """The shards that the stages before one were trained on.
 
     Args:
-        places: The run's students.
+        earlier: The records of those stages, by number.
         number: The stage.
         recorded: What the stage itself was begun under, if it was; it stands in for the record of
             a stage whose directory is gone.
 
     Returns:
         For each stage before, None for all training rows; None where each was on all of them.
-
-    Raises:
-        PipeError: As ``recorded_identity``.
     """
     known = recorded.earlier_shards if recorded is not None else None
     shards = list(known or (None,) * (number - 1))
-    for earlier in range(1, number):
-        if places.identity(earlier).exists():
-            identity = recorded_identity(places, earlier)
-            shards[earlier - 1] = identity.shards if identity is not None else None
+    for stage, record in earlier.items():
+        shards[stage - 1] = record.shards
     return tuple(shards) if any(shards) else None
 
 

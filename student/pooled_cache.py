@@ -155,16 +155,3 @@ class PooledCache:
         for other in self.root.glob("*"):
             if other != self.files.directory:
                 shutil.rmtree(other, ignore_errors=True)
-
-
-def directory_digest(directory: Path) -> str:
-    """Digest all files of a saved student: weights, tokenizer, configuration.
-
-    Args:
-        directory: What ``Student.save`` wrote.
-
-    Returns:
-        A SHA-256 digest over the files' names and digests.
-    """
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return digest({str(path.relative_to(directory)): sha256_file(path) for path in files})

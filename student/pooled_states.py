@@ -7,11 +7,12 @@ import numpy as np
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from data_prep.fingerprint import digest_of_files
 from student.config import StageConfig, TrainingConfig
 from student.encode import StudentEncoder
 from student.model import Student
 from student.order import TrainingOrder
-from student.pooled_cache import PooledCache, directory_digest
+from student.pooled_cache import PooledCache
 from student.pooled_source import TeacherStates
 from student.row_set import Rows
 from student.stage_rows import fitting_steps
@@ -85,7 +86,7 @@ def cached_states(
     """
     steps = max(stage.steps, fitting_steps(stage, order.batch_size, len(order.rows)))
     decided = {
-        "student": directory_digest(before),
+        "student": digest_of_files(before),
         "prompts": student.prompts.model_dump(mode="json"),
         "max_tokens": student.max_tokens,
         "precision": training.precision,

@@ -15,10 +15,13 @@ import torch.nn.functional as F
 
 from data_prep.errors import UsageError
 from student.row_set import Rows
+from teacher_cache.workers import number_in
 
 _PATIENCE = timedelta(hours=12)
 """How long a process waits for the others: one of them may be evaluating, or computing pooled
 states. A process that has ended is noticed at once, by whoever launched it."""
+
+_WAY_OUT = "start the processes with torchrun or deepspeed, or unset RANK and WORLD_SIZE"
 
 _T = TypeVar("_T")
 
@@ -156,7 +159,7 @@ def join_ranks(environ: Mapping[str, str] = os.environ) -> Ranks:
         except (ValueError, RuntimeError) as error:
             raise UsageError(
                 f"found a launch of {ranks.count} processes that do not find each other ({error}); "
-                "start them with torchrun or deepspeed, or unset RANK and WORLD_SIZE."
+                f"{_WAY_OUT}."
             ) from None
     return ranks
 
@@ -178,10 +181,4 @@ def _gpu(environ: Mapping[str, str]) -> int:
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, str(default))
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(
-            f"found {text!r} for {name} in the environment, expected a number; start the processes "
-            "with torchrun or deepspeed, or unset RANK and WORLD_SIZE."
-        )
-    return int(text)
+    return number_in(environ, name, _WAY_OUT) if name in environ else default

@@ -208,8 +208,7 @@ class SelectStep(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Keep them when the step has been done."""
-        if state.is_world_process_zero:
-            self.selection.reached(state.global_step)
+        self.selection.reached(state.global_step)
 
 
 def _better(metric: str, value: float, than: float | None) -> bool:

@@ -52,7 +52,7 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
         if stage is not None:
             _train(stage, report, ranks)
         ranks.wait()
-    report(f"stage {number} ({run.stages[number - 1].name}) is done: {places.final(number)}")
+    report(f"{run.title(number)} is done: {places.final(number)}")
     return places.final(number)
 
 

@@ -20,7 +20,11 @@ from student.evaluating import evaluation_line
 
 
 class MetricsFile(TrainerCallback):
-    """Appends every line of metrics to a JSONL file; a resumed stage continues it."""
+    """Appends every line of metrics to a JSONL file; a resumed stage continues it.
+
+    For the first process alone, like all callbacks that write or measure; those of the other
+    processes have none.
+    """
 
     def __init__(self, path: Path, resumed_at: int) -> None:
         """Open the file.
@@ -44,7 +48,7 @@ class MetricsFile(TrainerCallback):
         **_: Any,
     ) -> None:
         """Append a line."""
-        if not logs or not state.is_world_process_zero:
+        if not logs:
             return
         if "loss" in logs or evaluation_line(logs):
             with self.path.open("a") as file:
@@ -88,7 +92,7 @@ class ProgressLine(TrainerCallback):
         """Start the clock, and the bar on a terminal."""
         self.began = time.monotonic()
         self.first_step = state.global_step
-        if sys.stderr.isatty() and state.is_world_process_zero:
+        if sys.stderr.isatty():
             self.bar = tqdm(
                 total=state.max_steps, initial=state.global_step, desc=self.title, unit="step"
             )
@@ -109,7 +113,7 @@ class ProgressLine(TrainerCallback):
         **_: Any,
     ) -> None:
         """Say step, losses, rate and time left."""
-        if not logs or not state.is_world_process_zero:
+        if not logs:
             return
         if measured := evaluation_line(logs):
             line = f"{self.title}  step {state.global_step}/{state.max_steps}  {measured}"

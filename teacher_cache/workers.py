@@ -120,7 +120,7 @@ def local_place(environ: Mapping[str, str]) -> int:
     """
     for name in ("LOCAL_RANK", "SLURM_LOCALID"):
         if name in environ:
-            return _number(environ, name)
+            return number_in(environ, name)
     return 0
 
 
@@ -133,7 +133,7 @@ def _torchrun(environ: Mapping[str, str]) -> Worker | None:
             f"found {present[0]} in the environment without its companion, expected both RANK and "
             f"WORLD_SIZE, as torchrun sets them; set both or none, or {_WAY_OUT}."
         )
-    return Worker(_number(environ, "RANK") + 1, _number(environ, "WORLD_SIZE"), "torchrun")
+    return Worker(number_in(environ, "RANK") + 1, number_in(environ, "WORLD_SIZE"), "torchrun")
 
 
 def _array_task(environ: Mapping[str, str]) -> Worker | None:
@@ -141,12 +141,12 @@ def _array_task(environ: Mapping[str, str]) -> Worker | None:
     if f"{prefix}ID" not in environ:
         return None
     here, first, last, count = (
-        _number(environ, prefix + name) for name in ("ID", "MIN", "MAX", "COUNT")
+        number_in(environ, prefix + name) for name in ("ID", "MIN", "MAX", "COUNT")
     )
     source = "the SLURM array"
     if count == 1:
         return Worker(source=source)
-    step = _number(environ, f"{prefix}STEP") if f"{prefix}STEP" in environ else 1
+    step = number_in(environ, f"{prefix}STEP") if f"{prefix}STEP" in environ else 1
     # A list such as --array=1,5,6 has no step that says which of its tasks this one is.
     if step < 1 or (last - first) // step + 1 != count or (here - first) % step:
         raise UsageError(
@@ -160,18 +160,28 @@ def _array_task(environ: Mapping[str, str]) -> Worker | None:
 def _srun(environ: Mapping[str, str]) -> Worker | None:
     if "SLURM_PROCID" not in environ:
         return None
-    number = _number(environ, "SLURM_PROCID") + 1
+    number = number_in(environ, "SLURM_PROCID") + 1
     # In a job's own script, outside srun, one process runs whatever number of tasks was asked for.
     if number == 1 and "SLURM_JOB_ID" in environ and "SLURM_STEP_ID" not in environ:
         return None
-    return Worker(number, _number(environ, "SLURM_NTASKS"), "srun")
+    return Worker(number, number_in(environ, "SLURM_NTASKS"), "srun")
 
 
-def _number(environ: Mapping[str, str], name: str) -> int:
+def number_in(environ: Mapping[str, str], name: str, remedy: str = _WAY_OUT) -> int:
+    """Read a number that a launcher has left.
+
+    Args:
+        environ: The environment.
+        name: The variable.
+        remedy: What to do where it is no number.
+
+    Raises:
+        UsageError: It is missing, or no number from 0.
+    """
     text = environ.get(name)
     if text is None or not (text.isascii() and text.isdigit()):
         found = "no value" if text is None else repr(text)
         raise UsageError(
-            f"found {found} for {name} in the environment, expected a number from 0; {_WAY_OUT}."
+            f"found {found} for {name} in the environment, expected a number from 0; {remedy}."
         )
     return int(text)
