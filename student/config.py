@@ -15,10 +15,81 @@ Precision = Literal["auto", "bf16", "fp32"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 Scope = Literal["global", "rank"]
 Sharding = Literal["auto", "none", "zero2"]
+Pooler = Literal["adaptive", "projection"]
+Inputs = Literal["texts", "images"]
 Recompute = Literal["none", "groups", "layers"]
 
 TEACHERS_TARGET = "teachers"
 _WIDEST = 1_000_000
+
+
+class NewTowerConfig(Settings):
+    """The shape of a SigLIP vision tower that begins with random weights.
+
+    Attributes:
+        hidden_size: Width of a patch's state.
+        layers: Transformer layers.
+        heads: Attention heads.
+        intermediate_size: Width inside a layer's feed-forward part.
+        image_size: Side of the square that an image becomes, in pixels.
+        patch_size: Side of a patch.
+    """
+
+    hidden_size: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    image_size: int = Field(gt=0)
+    patch_size: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size} and there are {self.heads} heads; expected a "
+                "multiple of them"
+            )
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size is {self.image_size} and patch_size {self.patch_size}; expected a "
+                "whole number of patches"
+            )
+        return self
+
+
+class VisionConfig(Settings):
+    """The vision encoder and the pooler behind it (paper, section 2.2).
+
+    Attributes:
+        start: A SigLIP or SigLIP2 checkpoint of fixed resolution: a directory,
+            ``package:NAME/sub/directory``, or a hub name.
+        revision: The hub revision.
+        sha256: Digest that the weights file must have, if given.
+        new: Instead of ``start``, the shape of a tower that begins with random weights.
+        pooler: How patches become tokens of the text encoder's width: ``adaptive``, the averages
+            without weights of the released Jasper, or ``projection``, averages of neighbouring
+            patches and a learned linear layer.
+        tokens: How many tokens an image becomes.
+        license: The start's licence, stated in the model card.
+    """
+
+    start: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+    new: NewTowerConfig | None = None
+    pooler: Pooler = "adaptive"
+    tokens: int = Field(default=300, gt=0)
+    license: str = "unknown"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.start is None) == (self.new is None):
+            raise ValueError(
+                "vision has "
+                + ("neither start nor new" if self.start is None else "both start and new")
+                + "; expected one of them, a checkpoint or the shape of a new tower"
+            )
+        return self
 
 
 class StudentConfig(Settings):
@@ -35,6 +106,7 @@ class StudentConfig(Settings):
         heads: Width of each head by name; ``"target"`` is the target's width.
         nested: For a head without weights of its own, the head whose first numbers it is.
         default_head: The head that an exported student uses.
+        vision: The vision encoder, which a stage on images adds; None for a student of texts.
         license: The start's licence, stated in the model card.
     """
 
@@ -48,6 +120,7 @@ class StudentConfig(Settings):
     heads: dict[str, int | Literal["target"]] = Field(min_length=1)
     nested: dict[str, str] = Field(default_factory=dict)
     default_head: str
+    vision: VisionConfig | None = None
     license: str = "unknown"
 
     @model_validator(mode="after")
@@ -142,6 +215,8 @@ class StageConfig(Settings):
             where adapters train alone.
         lora: Low-rank adapters that train beside them; None for none.
         heads: For each head that has a loss, the names of its losses.
+        inputs: What the stage trains on: the corpus's ``texts``, or the ``images`` of the recipe's
+            image-caption pairs, whose target is for every head the caption's own vector (2.5).
         target: Where the heads get their target from: ``teachers``, or the name of one of the
             student's own heads, which alone learns from them (self-distillation, section 2.4).
         cache_pooled: Whether the frozen backbone's pooled states of all rows that the stage draws
@@ -170,6 +245,7 @@ class StageConfig(Settings):
     trainable: tuple[str, ...]
     lora: LoraConfig | None = None
     heads: dict[str, tuple[LossName, ...]] = Field(min_length=1)
+    inputs: Inputs = "texts"
     target: str = TEACHERS_TARGET
     init: Literal["random", "least_squares"] = "random"
     init_rows: int = Field(default=8192, gt=0)
