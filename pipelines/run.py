@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import UsageError
+from data_prep.pairs.prepare import standing_pairs
 from data_prep.prepare import standing_corpus
 from pipelines.recipe import Recipe, load_recipe, save_recipe
 from student.places import Places
@@ -49,9 +50,12 @@ class Run:
         """Keep the recipe in a new run; one that stands changes only after work that agreed.
 
         Raises:
-            PipeError: The run's corpus was made otherwise than the recipe says.
+            PipeError: The run's corpus, or its image-caption pairs, were made otherwise than the
+                recipe says.
         """
         standing_corpus(self.recipe.corpus, self.corpus)
+        if self.recipe.pairs is not None:
+            standing_pairs(self.recipe.pairs, self.pairs)
         if not self._own_recipe.exists():
             self.keep_recipe()
 
@@ -78,6 +82,21 @@ class Run:
     def store(self) -> Path:
         """The store directory."""
         return self.directory / "store"
+
+    @property
+    def pairs(self) -> Path:
+        """The directory of the image-caption pairs."""
+        return self.directory / "pairs" / "corpus"
+
+    @property
+    def pairs_store(self) -> Path:
+        """The store of the captions' vectors."""
+        return self.directory / "pairs" / "store"
+
+    @property
+    def pairs_teacher(self) -> Path:
+        """The student that encodes the captions, as a sentence-transformers directory."""
+        return self.directory / "pairs" / "teacher"
 
     @property
     def results(self) -> Path:

@@ -2,9 +2,8 @@
 
 import click
 
-from data_prep.prepare import prepare
 from pipelines.commands.options import run_options
-from pipelines.report import say
+from pipelines.prepare import prepare_run
 from pipelines.run import Run
 
 
@@ -19,5 +18,5 @@ def command(run: Run) -> None:
       pipe prep --recipe my.toml --set corpus.texts=100000
     """
     run.begin()
-    prepare(run.recipe.corpus, run.corpus, say)
+    prepare_run(run)
     run.keep_recipe()

@@ -50,7 +50,8 @@ def kill_when(process: subprocess.Popen, condition) -> bool:
 
 def losses(directory: Path, number: int) -> list[tuple[int, float, float]]:
     lines = Places(directory / "student").metrics(number).read_text().splitlines()
-    return [(line["step"], line["loss"], line["grad_norm"]) for line in map(json.loads, lines)]
+    metrics = map(json.loads, lines)
+    return [(m["step"], m["loss"], m["grad_norm"]) for m in metrics if "loss" in m]
 
 
 def contents(directory: Path, *patterns: str) -> dict[str, bytes]:
