@@ -1,0 +1,1 @@
+"""Image-caption pairs: numbered rows of an image and its caption."""
