@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from data_prep.config import CorpusConfig, Settings
 from data_prep.errors import UsageError
 from data_prep.files import atomic_write
+from data_prep.pairs.config import PairsConfig
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from teacher_cache.config import TeacherConfig
 from teacher_cache.teachers import resolve_teacher
@@ -48,6 +49,7 @@ class Recipe(Settings):
         stages: What trains, stage by stage.
         training: How training runs on a machine.
         evaluation: What the student is measured on.
+        pairs: Images and captions, for stages on images; None where there are none.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Recipe(Settings):
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    pairs: PairsConfig | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import UsageError
+from data_prep.pairs.prepare import standing_pairs
 from data_prep.prepare import standing_corpus
 from pipelines.recipe import Recipe, load_recipe, save_recipe
 from student.places import Places
@@ -49,9 +50,11 @@ class Run:
         """Keep the recipe in a new run; one that stands changes only after work that agreed.
 
         Raises:
-            PipeError: The run's corpus was made otherwise than the recipe says.
+            PipeError: The run's corpus, or its pairs, were made otherwise than the recipe says.
         """
         standing_corpus(self.recipe.corpus, self.corpus)
+        if self.recipe.pairs is not None:
+            standing_pairs(self.recipe.pairs, self.pairs)
         if not self._own_recipe.exists():
             self.keep_recipe()
 
@@ -73,6 +76,11 @@ class Run:
     def corpus(self) -> Path:
         """The corpus directory."""
         return self.directory / "corpus"
+
+    @property
+    def pairs(self) -> Path:
+        """The corpus of image-caption pairs."""
+        return self.directory / "pairs" / "corpus"
 
     @property
     def store(self) -> Path:

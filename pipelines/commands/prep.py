@@ -4,6 +4,7 @@ import click
 
 from data_prep.prepare import prepare
 from pipelines.commands.options import run_options
+from pipelines.pairs import prepare_run_pairs
 from pipelines.report import say
 from pipelines.run import Run
 
@@ -20,4 +21,5 @@ def command(run: Run) -> None:
     """
     run.begin()
     prepare(run.recipe.corpus, run.corpus, say)
+    prepare_run_pairs(run, say)
     run.keep_recipe()
