@@ -205,7 +205,7 @@ def _tensor(files: Mapping[str, Any], name: str, directory: Path) -> torch.Tenso
 @contextmanager
 def _tensors(directory: Path) -> Iterator[dict[str, Any]]:
     """Which open file of a directory holds each tensor."""
-    files = {}
+    files: dict[str, Any] = {}
     try:
         for path in sorted(directory.glob("*.safetensors")):
             file = safe_open(path, "pt")
