@@ -73,9 +73,9 @@ def decode_rgb(
                 _check_size(image.size, max_pixels, min_side)
                 if at_least is not None:
                     image.draft(None, (at_least, at_least))
-                orientation = _orientation(image)
                 image.load()
-                upright = _turned(_rgb(image), orientation)
+                # After loading: Pillow has turned a TIFF by then, and says so.
+                upright = _turned(_rgb(image), _orientation(image))
         except BadImageError:
             raise
         except Image.DecompressionBombError:

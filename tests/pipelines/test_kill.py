@@ -22,6 +22,9 @@ LAPTOP = (
         "corpus.rows_per_shard=256",
         "corpus.sources.0.max_documents=3000",
         *(f"stages.{stage - 1}.{key}=2" for stage in STAGES for key in ("log_every", "save_every")),
+        "pairs.pairs=300",
+        "stages.3.steps=4",
+        "stages.3.evaluate_every=0",
     ],
     12,
 )
