@@ -29,12 +29,12 @@ from benchmarks.harness import alternate, finish, option_parser, show
 from benchmarks.turns import Pause, Turns
 from pipelines.report import say
 from pipelines.run import Run
-from student.batches import Tokenization
 from student.begin import BegunStage
 from student.config import StageConfig
 from student.losses import distillation_loss
 from student.stages import prepare_trainer
 from student.timing import PARTS
+from student.tokenization import Tokenization
 from student.trainer import DistillTrainer
 
 _FOREVER = 100_000  # steps: a training is stopped, never done

@@ -19,7 +19,7 @@ from pipelines.run import Run
 from pipelines.teach import teach
 from student.begin import BegunStage, begin_stage
 from student.config import StageConfig
-from student.distillation import Distillation
+from student.distillation import Distillation, StageData
 from student.places import Places
 from student.ranks import ALONE
 from teacher_cache.open_store import open_store
@@ -81,10 +81,8 @@ def begin(run: Run, work: Path, name: str, stage: StageConfig) -> BegunStage:
     """
     recipe: Recipe = run.recipe
     distillation = Distillation(
-        corpus=run.corpus,
-        store=run.store,
+        texts=StageData(run.corpus, run.store, recipe.target_teachers),
         places=Places(work / name),
-        teachers=recipe.target_teachers,
         student=recipe.student,
         losses=recipe.losses,
         stages=[stage],

@@ -26,6 +26,7 @@ from benchmarks.quality_arms import Arm, arms
 from benchmarks.teach import mixed_texts
 from data_prep.files import read_json, write_json
 from data_prep.prepare import prepare
+from pipelines.captions import last_text_stage
 from pipelines.distill import distill
 from pipelines.evaluate import PooledOnce
 from pipelines.held_out import read_held_out
@@ -97,7 +98,7 @@ class Study:
         run = self.run(name, [*arm.overrides, f"training.seed={seed}"])
         run.begin()
         agreement, begin = [], time.monotonic()
-        for stage in range(1, len(run.recipe.stages) + 1):
+        for stage in range(1, last_text_stage(run) + 1):
             student = Student.load(distill(run, stage))
             agreement.append(_agreement(run, student))
         seconds = time.monotonic() - begin

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from pipelines.captions import captions_teacher, teach_captions
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
-from student.distillation import Distillation
+from student.distillation import Distillation, StageData
 from student.ranks import ALONE, Ranks
 from student.stage_rows import RowChoice
 from student.stages import run_stage
@@ -38,15 +39,26 @@ def distill(
     quiet_libraries()
     recipe = run.recipe
     distillation = Distillation(
-        corpus=run.corpus,
-        store=store or run.store,
+        texts=StageData(run.corpus, store or run.store, recipe.target_teachers),
         places=run.students,
-        teachers=recipe.target_teachers,
         student=recipe.student,
         losses=recipe.losses,
         stages=recipe.stages,
         training=recipe.training,
         rows=rows,
         sets=Path(recipe.evaluation.sets) if recipe.evaluation.sets else None,
+        pairs=_pairs(run, number, ranks),
     )
     return run_stage(distillation, number, say, ranks)
+
+
+def _pairs(run: Run, number: int, ranks: Ranks) -> StageData | None:
+    """The image-caption pairs for a stage on images, with every caption's vector there."""
+    if number > len(run.recipe.stages) or run.recipe.stages[number - 1].inputs == "texts":
+        return None
+    if run.recipe.pairs is None or run.recipe.student.vision is None:
+        return None  # refused with a sentence where the stage begins
+    if ranks.first:
+        teach_captions(run)
+    ranks.wait()
+    return StageData(run.pairs, run.pairs_store, (captions_teacher(run),))

@@ -9,6 +9,7 @@ import torch
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from pipelines.evaluate_images import evaluate_images
 from pipelines.held_out import HeldOutRows, read_held_out
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
@@ -124,7 +125,11 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         config.name: contender.embed is not None
         for config, contender in zip(configs, teachers, strict=True)
     }
-    results = Results(of, render(comparison), loaded, as_dict(comparison))
+    seen = evaluate_images(run, number)
+    table, figures = render(comparison), as_dict(comparison)
+    if seen is not None:
+        table, figures = f"{table}\n\n{seen.as_text()}", figures | {"images": seen.as_dict()}
+    results = Results(of, table, loaded, figures)
     results.write(run.results)
     return results
 

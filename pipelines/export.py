@@ -70,9 +70,7 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
         raise PipeError("no stage is finished; run `pipe distill --stage 1` first.")
     if number < len(run.recipe.stages):
         say(f"stage {number} is the last that is finished; exporting its student")
-    recorded = recorded_identity(places, number)
-    if recorded is None:
-        raise PipeError(f"{places.identity(number)} is missing; run `pipe distill` again.")
+    recorded = _recorded(run, number)
     student = Student.load(places.final(number))
     record = ExportRecord(
         version=version("jasper-distill"),
@@ -85,6 +83,19 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
     card = model_card(_facts(run, student, recorded, record))
     export(student, target, card=card, record=record)
     return Exported(target, number, record.head)
+
+
+def _recorded(run: Run, number: int) -> StageIdentity:
+    """What a stage was begun under, with the corpus and the teachers of the stages on texts."""
+    places = run.students
+    recorded = recorded_identity(places, number)
+    last = recorded
+    while last is not None and last.stages[-1].inputs == "images":
+        number -= 1
+        last = recorded_identity(places, number)
+    if recorded is None or last is None:
+        raise PipeError(f"{places.identity(number)} is missing; run `pipe distill` again.")
+    return recorded.model_copy(update={"corpus": last.corpus, "teachers": last.teachers})
 
 
 def _head(student: Student, wanted: str | None, number: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.corpus import Corpus
+from data_prep.pairs.corpus import PairCorpus
 from pipelines.report import duration, size
 from pipelines.run import Run
 from student.config import StageConfig
@@ -73,7 +74,8 @@ class StagePlan:
         number: From 1.
         name: The stage's name.
         steps: Optimizer steps.
-        texts: Texts drawn, repetitions counted.
+        texts: Texts or images drawn, repetitions counted.
+        inputs: Which of them.
         epochs: Passes over the corpus; None while the number of rows is unknown.
         trained: What trains.
         heads: Losses by head.
@@ -87,6 +89,7 @@ class StagePlan:
     name: str
     steps: int
     texts: int
+    inputs: str
     epochs: float | None
     trained: str
     heads: dict[str, tuple[str, ...]]
@@ -107,8 +110,8 @@ class StagePlan:
                 f"\n         keeps the pooled states of at most {self.pooled_rows:,} rows{known}"
             )
         return (
-            f"stage {self.number}  {self.name}: {self.steps:,} steps, {self.texts:,} texts{epochs}"
-            f"{', done' if self.finished else done}\n"
+            f"stage {self.number}  {self.name}: {self.steps:,} steps, "
+            f"{self.texts:,} {self.inputs}{epochs}{', done' if self.finished else done}\n"
             f"         trains {self.trained}\n         losses {losses}{keeps}"
         )
 
@@ -127,6 +130,8 @@ class Plan:
         store_bytes_left: Bytes of it that are still to be written, likewise.
         teachers: Each teacher's share.
         stages: Each stage's share.
+        pairs: Image-caption pairs; None where the recipe has none, or leaves their number to the
+            sources and they are not made yet.
     """
 
     recipe: str
@@ -138,6 +143,7 @@ class Plan:
     store_bytes_left: int | None
     teachers: tuple[TeacherPlan, ...]
     stages: tuple[StagePlan, ...]
+    pairs: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The plan for programs."""
@@ -158,6 +164,7 @@ class Plan:
                 + (", done" if self.rows_are_exact else ""),
                 f"target   {self.target_width} numbers a row{store}",
                 *(teacher.as_line() for teacher in self.teachers),
+                *([f"pairs    {self.pairs:,} images with captions"] if self.pairs else []),
                 *(stage.as_lines() for stage in self.stages),
             ]
         )
@@ -181,6 +188,9 @@ def plan(run: Run) -> Plan:
     layout = ShardLayout(rows, recipe.corpus.rows_per_shard) if rows else None
     stands = exact and (run.store / "manifest.json").exists()
     store = TeacherStore.open(run.store, check_commits=False) if stands else None
+    pairs = recipe.pairs.pairs if recipe.pairs is not None else None
+    if recipe.pairs is not None and (run.pairs / "manifest.json").exists():
+        pairs = PairCorpus.open(run.pairs).rows
     teachers = tuple(_teacher(teacher, layout, store) for teacher in recipe.teachers)
     return Plan(
         recipe=recipe.name,
@@ -192,8 +202,10 @@ def plan(run: Run) -> Plan:
         store_bytes_left=_sum(teacher.bytes_left for teacher in teachers),
         teachers=teachers,
         stages=tuple(
-            _stage(run, number, stage, rows) for number, stage in enumerate(recipe.stages, start=1)
+            _stage(run, number, stage, rows if stage.inputs == "texts" else pairs)
+            for number, stage in enumerate(recipe.stages, start=1)
         ),
+        pairs=pairs,
     )
 
 
@@ -238,6 +250,7 @@ def _stage(run: Run, number: int, stage: StageConfig, rows: int | None) -> Stage
         name=stage.name,
         steps=stage.steps,
         texts=texts,
+        inputs=stage.inputs,
         epochs=texts / rows if rows else None,
         trained=stage.trained,
         heads={head: tuple(names) for head, names in stage.heads.items()},

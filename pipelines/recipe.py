@@ -15,7 +15,13 @@ from data_prep.config import CorpusConfig, Settings
 from data_prep.errors import UsageError
 from data_prep.files import atomic_write
 from data_prep.pairs.config import PairsConfig
-from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import (
+    CAPTIONS_TEACHER,
+    LossConfig,
+    StageConfig,
+    StudentConfig,
+    TrainingConfig,
+)
 from teacher_cache.config import TeacherConfig
 from teacher_cache.teachers import resolve_teacher
 
@@ -28,12 +34,15 @@ class EvaluationConfig(Settings):
         held_out_spans: How many held-out rows are compared with the target.
         speed_texts: How many held-out texts the encoding speed is measured on.
         example_query: A question for the search that ends a run; empty shows none.
+        class_captions: What a class of images is called in zero-shot classification, with ``{}``
+            for its label; the mean of several stands for the class.
     """
 
     sets: str | None = None
     held_out_spans: int = Field(default=512, gt=2)
     speed_texts: int = Field(default=256, gt=0)
     example_query: str = ""
+    class_captions: tuple[str, ...] = Field(default=("{}",), min_length=1)
 
 
 class Recipe(Settings):
@@ -49,7 +58,7 @@ class Recipe(Settings):
         stages: What trains, stage by stage.
         training: How training runs on a machine.
         evaluation: What the student is measured on.
-        pairs: Images and captions, for stages on images; None where there are none.
+        pairs: Image-caption pairs, for stages on images.
     """
 
     name: str
@@ -84,6 +93,7 @@ class Recipe(Settings):
             raise ValueError(f"teachers are {names}; expected each name once")
         if not self.target_weights:
             raise ValueError("every teacher has weight 0; expected one at least in the target")
+        self._require_pairs(names)
         for number, stage in enumerate(self.stages):
             if stage.evaluate_sets and self.evaluation.sets is None:
                 raise ValueError(
@@ -102,6 +112,31 @@ class Recipe(Settings):
                         f"student.heads{_nearest(head, list(self.student.heads))}"
                     )
         return self
+
+    def _require_pairs(self, teachers: Sequence[str]) -> None:
+        kinds = [stage.inputs for stage in self.stages]
+        if "images" not in kinds:
+            return
+        first = kinds.index("images")
+        missing = [
+            name
+            for name, found in (("pairs", self.pairs), ("student.vision", self.student.vision))
+            if found is None
+        ]
+        if missing:
+            raise ValueError(
+                f"stages.{first} trains on images, and the recipe has no {' and no '.join(missing)}"
+            )
+        if not first or "texts" in kinds[first:]:
+            raise ValueError(
+                "stages on images come behind those on texts, at least one of which there must "
+                "be, since the captions' vectors are those of the student of the last one"
+            )
+        if CAPTIONS_TEACHER in teachers:
+            raise ValueError(
+                f"a teacher is called {CAPTIONS_TEACHER!r}, which is what encodes the captions; "
+                "give it another name"
+            )
 
     @property
     def target_teachers(self) -> tuple[TeacherConfig, ...]:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json, write_json
+from data_prep.files import read_json, sha256_file, write_json
 from data_prep.fingerprint import digest
 from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.sets import SetFiles, find_sets
 from student.export_record import weights_digest
 
-_MODELS = ("teachers", "start", "students")
+_MODELS = ("teachers", "start", "students", "images")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Results:
         of: What it is of.
         table: For people.
         loaded: Whether each teacher's model could be loaded, by the teacher's name.
-        comparison: For programs: ``teachers``, ``start`` and ``students``.
+        comparison: For programs: ``teachers``, ``start``, ``students`` and, of a student that
+            sees, ``images``.
     """
 
     of: Subject
@@ -74,7 +75,7 @@ class Results:
                 of=Subject(**data["of"]),
                 table=str(data["table"]),
                 loaded=dict(data["loaded"]),
-                comparison={key: data[key] for key in _MODELS},
+                comparison={key: data[key] for key in _MODELS if key in data},
             )
         except (PipeError, OSError, KeyError, TypeError, ValueError):
             say(f"{path} is not a whole evaluation and is ignored; `pipe eval` makes it anew")
@@ -97,11 +98,13 @@ def subject(run: Run, number: int, sets: Path | None) -> Subject:
     """
     settings = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
     teachers = [[t.fingerprint, t.weight] for t in run.recipe.teachers]
+    pairs = run.pairs / "manifest.json"
+    seen = sha256_file(pairs) if pairs.is_file() else None
     files = [entry for found in find_sets(sets) for entry in _files(found, sets)] if sets else []
     return Subject(
         stage=number,
         weights=weights_digest(run.students.final(number)),
-        measures=digest([settings, teachers, files]),
+        measures=digest([settings, teachers, files, seen]),
     )
 
 

@@ -50,7 +50,8 @@ class Run:
         """Keep the recipe in a new run; one that stands changes only after work that agreed.
 
         Raises:
-            PipeError: The run's corpus, or its pairs, were made otherwise than the recipe says.
+            PipeError: The run's corpus, or its image-caption pairs, were made otherwise than the
+                recipe says.
         """
         standing_corpus(self.recipe.corpus, self.corpus)
         if self.recipe.pairs is not None:
@@ -78,14 +79,24 @@ class Run:
         return self.directory / "corpus"
 
     @property
-    def pairs(self) -> Path:
-        """The corpus of image-caption pairs."""
-        return self.directory / "pairs" / "corpus"
-
-    @property
     def store(self) -> Path:
         """The store directory."""
         return self.directory / "store"
+
+    @property
+    def pairs(self) -> Path:
+        """The directory of the image-caption pairs."""
+        return self.directory / "pairs" / "corpus"
+
+    @property
+    def pairs_store(self) -> Path:
+        """The store of the captions' vectors."""
+        return self.directory / "pairs" / "store"
+
+    @property
+    def pairs_teacher(self) -> Path:
+        """The student that encodes the captions, as a sentence-transformers directory."""
+        return self.directory / "pairs" / "teacher"
 
     @property
     def results(self) -> Path:

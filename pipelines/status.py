@@ -6,9 +6,11 @@ from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from data_prep.pairs.corpus import PairCorpus
 from pipelines.report import duration
 from pipelines.results import current_results
 from pipelines.run import Run
+from student.config import CAPTIONS_TEACHER
 from student.export_record import ExportRecord, weights_digest
 from student.metrics import last_metrics
 from teacher_cache.config import TeacherConfig
@@ -96,6 +98,7 @@ def status(run: Run) -> list[Progress]:
         store = TeacherStore.open(run.store, check_commits=False)
         layout = store.layout
     lines += [_teacher(teacher, layout, store) for teacher in run.recipe.teachers]
+    lines += _pairs(run)
     places = run.students
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
@@ -105,6 +108,28 @@ def status(run: Run) -> list[Progress]:
     lines.append(Progress("eval", int(_evaluated(run)), 1, "tables"))
     lines.append(Progress("export", int(_exported(run)), 1, "models"))
     return lines
+
+
+def _pairs(run: Run) -> list[Progress]:
+    """Where image-caption pairs and their captions' vectors stand."""
+    if run.recipe.pairs is None:
+        return []
+    what = f"teacher {CAPTIONS_TEACHER}, of captions"
+    if not (run.pairs / "manifest.json").exists():
+        wanted = run.recipe.pairs.pairs
+        return [Progress("pairs", 0, wanted, "rows"), Progress(what, 0, None, "shards")]
+    captions = PairCorpus.open(run.pairs).captions
+    found = TeacherProgress.untouched(
+        CAPTIONS_TEACHER, ShardLayout(captions.rows, captions.rows_per_shard)
+    )
+    if (run.pairs_store / "manifest.json").exists():
+        store = TeacherStore.open(run.pairs_store, check_commits=False)
+        if CAPTIONS_TEACHER in store.teachers:
+            found = teacher_progress(store, CAPTIONS_TEACHER)
+    return [
+        Progress("pairs", captions.rows, captions.rows, "rows"),
+        Progress(what, found.done, found.shards, "shards", found),
+    ]
 
 
 def _teacher(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.executors import Executor
@@ -40,10 +41,36 @@ def teach(
         PipeError: The store belongs to another corpus, a teacher's settings changed, a teacher
             cannot be loaded or run on the engine, or its vectors are unsound.
     """
+    corpus = Corpus.open(run.corpus)
+    fill_store(run.store, corpus, teachers, worker, executor, engine, options)
+
+
+def fill_store(
+    directory: Path,
+    corpus: Corpus,
+    teachers: Sequence[TeacherConfig],
+    worker: Worker = ALONE,
+    executor: Executor | None = None,
+    engine: str = "transformers",
+    options: TowerOptions = AS_USUAL,
+) -> None:
+    """Do the same for any corpus and store.
+
+    Args:
+        directory: The store, which need not exist yet.
+        corpus: The corpus.
+        teachers: As for ``teach``.
+        worker: As for ``teach``.
+        executor: As for ``teach``.
+        engine: As for ``teach``.
+        options: As for ``teach``.
+
+    Raises:
+        PipeError: As for ``teach``.
+    """
     for teacher in teachers:
         check_engine(engine, teacher, options)
-    corpus = Corpus.open(run.corpus)
-    store = TeacherStore.create(run.store, corpus)
+    store = TeacherStore.create(directory, corpus)
     for teacher in teachers:
         require_whole(store, teacher.name, worker)
         load = partial(_load, teacher, engine, corpus, options)

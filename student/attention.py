@@ -43,7 +43,8 @@ def use_attention(
     """Choose the kernel that computes a backbone's attention.
 
     Args:
-        backbone: The model; changed in place. It still attends in both directions afterwards.
+        backbone: The model, a text backbone or a vision tower; changed in place. It still attends
+            in both directions afterwards.
         attention: ``eager``, ``sdpa`` or ``flash_attention_2``.
         or_plain: Whether a backbone that lacks this kernel may take its plain one, as where the
             recipe says ``auto``.
@@ -73,7 +74,8 @@ def use_attention(
         attention = "eager"
     if attention != backbone.config._attn_implementation:
         backbone.set_attn_implementation(attention)
-        require_bidirectional(backbone)
+        if backbone.main_input_name == "input_ids":  # a vision tower has no mask at all
+            require_bidirectional(backbone)
     return backbone
 
 

@@ -1,132 +1,92 @@
-"""Training batches: texts and targets of the rows that a step sees."""
+"""Training batches: what the rows of a step are read into, and the stream of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from transformers import PreTrainedTokenizerBase
 
-from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.model import TokenGroup
 from student.order import TrainingOrder
-from student.pooled_source import PooledSource
 from student.ranks import ALONE, Ranks
+from student.row_set import Rows
 from student.timing import StepClock
-from teacher_cache.batching import token_batches
-from teacher_cache.config import Prompts
-from teacher_cache.open_store import RemoteStore, open_store
-from teacher_cache.store import TeacherStore
 
 
 class DistillBatch(TypedDict):
-    """What a training step gets; all in the order of the groups' texts.
+    """What a training step gets; all in the order of the groups' inputs.
 
     Attributes:
-        groups: The batch's texts in length-sorted groups; none where the pooled states are known.
+        groups: The batch's inputs in length-sorted groups; none where the pooled states are known.
         pooled: pooled_BH, float32, where they are known.
-        target: target_BT, float32, unit rows.
+        target: What the heads' targets are made from, float32: target_BT, unit rows, for texts;
+            the captions' pooled states, captions_BH, for images.
         rows: Row numbers, (B,), int64.
     """
 
-    groups: list[TokenGroup]
+    groups: Sequence[TokenGroup]
     pooled: torch.Tensor | None
     target: torch.Tensor
     rows: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Tokenization:
-    """How texts become length-sorted groups of tokens.
+class RowReader(Protocol):
+    """Open files that the rows of a step are read from."""
 
-    Attributes:
-        tokenizer: The backbone's tokenizer, padding on the right.
-        prompts: Text in front of each text, by role.
-        max_tokens: Longer texts are cut off here, special tokens included.
-        group_tokens: Bound on a group's padded tokens.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    prompts: Prompts
-    max_tokens: int
-    group_tokens: int
-
-    def groups(
-        self, texts: Sequence[str], roles: Sequence[str]
-    ) -> list[tuple[np.ndarray, TokenGroup]]:
-        """Tokenise texts and group them by length.
+    def expect(self, rows: Rows) -> None:
+        """Hear which rows will be read soon, so that a remote store can fetch them.
 
         Args:
-            texts: The texts.
-            roles: The role of each, which chooses its prompt.
-
-        Returns:
-            Pairs of the texts' places in the input and their padded tokens.
+            rows: Row numbers.
         """
-        prompted = self.prompts.in_front_of(texts, roles)
-        encoded = self.tokenizer(
-            prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False
-        )["input_ids"]
-        lengths = np.fromiter((len(ids) for ids in encoded), dtype=np.int64, count=len(encoded))
-        pad = self.tokenizer.pad_token_id or 0
-        groups = []
-        for places in token_batches(lengths, self.group_tokens):
-            width = max(int(lengths[places].max()), 1)
-            ids = np.full((len(places), width), pad, dtype=np.int64)
-            for line, place in enumerate(places):
-                ids[line, : lengths[place]] = encoded[place]
-            mask = np.arange(width) < lengths[places, None]
-            tokens = TokenGroup(
-                input_ids=torch.from_numpy(ids),
-                attention_mask=torch.from_numpy(mask.astype(np.int64)),
-            )
-            groups.append((places, tokens))
-        return groups
+
+    def read(self, rows: Rows) -> DistillBatch:
+        """Read a batch.
+
+        Args:
+            rows: Row numbers, (B,).
+
+        Raises:
+            PipeError: A row has no committed vector, or the store or an input is not the corpus's.
+        """
+
+
+class RowSource(Protocol):
+    """Says where rows are read from; goes to a reader process by pickle."""
+
+    def open(self) -> RowReader:
+        """Open the files in the process that reads them.
+
+        Raises:
+            PipeError: They are not there or damaged.
+        """
 
 
 class BatchStream(IterableDataset[DistillBatch | PipeError]):
-    """The batches of consecutive steps, read from the corpus and the store.
+    """The batches of consecutive steps.
 
     The files are opened where the stream is read, so that it can move to a reader process.
     """
 
     def __init__(
-        self,
-        corpus: Path,
-        store: Path | RemoteStore,
-        weights: dict[str, float],
-        order: TrainingOrder,
-        steps: range,
-        tokenization: Tokenization,
-        ranks: Ranks = ALONE,
-        pooled: PooledSource | None = None,
+        self, source: RowSource, order: TrainingOrder, steps: range, ranks: Ranks = ALONE
     ) -> None:
         """Describe the stream; nothing is read yet.
 
         Args:
-            corpus: The corpus directory.
-            store: The store directory, or where the store lies and the cache for it.
-            weights: The teachers in the target, in order, and the weight of each.
+            source: Where rows are read from.
             order: Which rows a step sees.
             steps: Which steps to yield.
-            tokenization: How texts become tokens.
             ranks: This process among those that train; it reads its own rows of a step alone.
-            pooled: Gives the rows' pooled states, so that no text is read; None reads the texts.
         """
         super().__init__()
-        self.corpus = corpus
-        self.store = store
-        self.weights = weights
+        self.source = source
         self.order = order
         self.steps = steps
-        self.tokenization = tokenization
         self.ranks = ranks
-        self.pooled = pooled
 
     def __iter__(self) -> Iterator[DistillBatch | PipeError]:
         """Yield one batch a step.
@@ -134,8 +94,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
         A reader process yields its error as the last item, for torch would wrap it in a traceback.
 
         Raises:
-            PipeError: A row of the order has no committed vector, or the store or a text is not
-                the corpus's.
+            PipeError: As for ``RowSource`` and ``RowReader``.
         """
         try:
             yield from self._read()
@@ -145,36 +104,17 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             yield error
 
     def _read(self) -> Iterator[DistillBatch]:
-        corpus = Corpus.open(self.corpus)
-        store = open_store(self.store, corpus)
+        reader = self.source.open()
         window = self.order.steps_per_window
         for step in self.steps:
             if (step - self.steps.start) % window == 0:
                 # A window reads from all its shards at once, so the next one is announced as well.
-                self._announce(store, range(step, min(step + 2 * window, self.steps.stop)))
-            rows = self.ranks.share(self.order.batch(step))
-            groups, pooled = [], None
-            if self.pooled is not None:
-                pooled = torch.from_numpy(self.pooled.read(rows))
-            else:
-                grouped = self.tokenization.groups(*corpus.take(rows))
-                groups = [tokens for _, tokens in grouped]
-                rows = rows[np.concatenate([places for places, _ in grouped])]
-            target_BT = store.read(
-                rows, teachers=list(self.weights), weights=list(self.weights.values())
-            )
-            yield DistillBatch(
-                groups=groups,
-                pooled=pooled,
-                target=torch.from_numpy(target_BT),
-                rows=torch.from_numpy(rows),
-            )
+                reader.expect(self._rows_of(range(step, min(step + 2 * window, self.steps.stop))))
+            yield reader.read(self.ranks.share(self.order.batch(step)))
 
-    def _announce(self, store: TeacherStore, steps: range) -> None:
-        """Let a remote store fetch what some steps will read."""
+    def _rows_of(self, steps: range) -> Rows:
         batches = self.order.batches(steps.start, steps.stop)
-        rows = np.concatenate([self.ranks.share(batch) for batch in batches])
-        store.expect(rows, list(self.weights))
+        return np.concatenate([self.ranks.share(batch) for batch in batches])
 
     def loader(self, readers: int, clock: StepClock | None = None) -> "BatchLoader":
         """A loader that reads ahead of the step.

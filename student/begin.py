@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.files import write_json
-from student.batches import BatchStream, Tokenization
+from data_prep.pairs.corpus import PairCorpus
+from student.batches import BatchStream, RowSource
 from student.cache_room import require_room
 from student.checkpoint import load_weights
 from student.config import LossConfig, StageConfig, TrainingConfig
-from student.distillation import Distillation, Report
+from student.distillation import Distillation, Report, StageData
 from student.identity import (
     AvailableShards,
     StageIdentity,
@@ -23,6 +24,7 @@ from student.identity import (
 from student.losses import require_matching_widths, require_nested_widths
 from student.model import Student
 from student.order import TrainingOrder
+from student.pair_rows import PairRows
 from student.places import require_unchanged
 from student.pooled_cache import PooledCache
 from student.pooled_source import PooledSource, TeacherStates
@@ -32,6 +34,8 @@ from student.ranks import Ranks
 from student.settle import settle
 from student.stage_rows import choose_rows, stage_order, with_ranks
 from student.stage_student import stage_student
+from student.text_rows import TextRows
+from student.tokenization import Tokenization
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
 from teacher_cache.taught import require_taught
@@ -90,13 +94,22 @@ class BegunStage:
             ranks: The processes that train.
             pooled: Gives the pooled states; None reads the texts.
         """
-        student, run = self.student, self.run
-        tokenization = Tokenization(
-            student.tokenizer, student.prompts, student.max_tokens, self.training.group_tokens
-        )
-        return BatchStream(
-            run.corpus, run.store, run.weights, self.order, steps, tokenization, ranks, pooled
-        )
+        return BatchStream(self._rows(pooled), self.order, steps, ranks)
+
+    def _rows(self, pooled: PooledSource | None) -> RowSource:
+        student, data = self.student, self.run.data(self.number)
+        most = self.training.group_tokens
+        if self.settings.inputs == "images":
+            vision = student.seeing()
+            return PairRows(
+                pairs=data.corpus,
+                store=data.store,
+                tokens=student.image_ids(),
+                pixels=vision.processor,
+                group_images=vision.images_within(most),
+            )
+        tokenization = Tokenization(student.tokenizer, student.prompts, student.max_tokens, most)
+        return TextRows(data.corpus, data.store, data.weights, tokenization, pooled)
 
 
 def begin_stage(
@@ -125,12 +138,14 @@ def begin_stage(
         raise PipeError(
             f"stage {number} is not in the recipe; it has stages 1 to {len(run.stages)}."
         )
-    corpus = Corpus.open(run.corpus)
-    store = open_store(run.store, corpus)
-    require_taught(store, run.teachers)
-    if isinstance(run.store, RemoteStore):
+    data, images = run.data(number), run.stages[number - 1].inputs == "images"
+    corpus = Corpus.open(data.corpus)
+    rows = PairCorpus.open(data.corpus).fingerprint if images else corpus.fingerprint
+    store = open_store(data.store, corpus)
+    require_taught(store, data.teachers)
+    if isinstance(data.store, RemoteStore):
         blocks = run.training.order_block_rows, run.training.order_window_blocks
-        require_room(store, list(run.weights), *blocks, run.store.limit)
+        require_room(store, list(data.weights), *blocks, data.store.limit)
     require_matching_widths(run.stages, run.head_widths, run.target_width)
     require_nested_widths(run.student.nested, run.head_widths)
 
@@ -146,7 +161,7 @@ def begin_stage(
     before = earlier_shards(earlier, number, recorded)
 
     def identity(shards: AvailableShards | None) -> StageIdentity:
-        return _identity(run, number, training, store, shards, before, ranks)
+        return _identity(run, number, training, data, store, rows, shards, before, ranks)
 
     for record in earlier.values():
         # What the weights before were trained under belongs to this stage's record as well.
@@ -157,7 +172,7 @@ def begin_stage(
         places.clear_scratch(number)
         return None
 
-    chosen = choose_rows(store, corpus, run.weights, run.rows, recorded)
+    chosen = choose_rows(store, corpus, data.weights, run.rows, recorded)
     ranked = _batch_of_all(stage, training, run.losses, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
     student, new = stage_student(run, number, training, report)
@@ -180,7 +195,7 @@ def begin_stage(
     quality = None
     if ranks.first:
         quality = StageQuality.prepare(
-            stage, number, places, student, corpus, store, run.weights, run.sets, step
+            stage, number, places, student, corpus, store, data.weights, run.sets, step
         )
         # Written last: what could be refused has been, so a mended recipe finds no wrong record.
         write_json(places.identity(number), identity(chosen.shards).model_dump(mode="json"))
@@ -218,12 +233,13 @@ def _pooled(
         before, root = places.final(number - 1), places.pooled(number)
         return cached_states(student, stage, training, order, corpus, before, root)
     if stage.pooled_from is not None:
-        if stage.pooled_from not in run.weights:
+        weights = run.texts.weights
+        if stage.pooled_from not in weights:
             raise PipeError(
                 f"{run.title(number)} has pooled_from = {stage.pooled_from!r}, expected "
-                f"a teacher in the target; those are {', '.join(run.weights)}."
+                f"a teacher in the target; those are {', '.join(weights)}."
             )
-        return teacher_states(student, stage.pooled_from, store, order, corpus, run.store)
+        return teacher_states(student, stage.pooled_from, store, order, corpus, run.texts.store)
     return None
 
 
@@ -249,7 +265,9 @@ def _identity(
     run: Distillation,
     number: int,
     training: TrainingConfig,
+    data: StageData,
     store: TeacherStore,
+    rows: str,
     shards: AvailableShards | None,
     before: tuple[AvailableShards | None, ...] | None,
     ranks: Ranks,
@@ -262,9 +280,9 @@ def _identity(
         training=training,
         teachers=tuple(
             TeacherShare(name=name, weight=weight, fingerprint=store.teachers[name].fingerprint)
-            for name, weight in run.weights.items()
+            for name, weight in data.weights.items()
         ),
-        corpus=store.corpus_fingerprint,
+        corpus=rows,
         shards=shards,
         earlier_shards=before,
         ranks=ranks.count if by_rank else None,

@@ -18,9 +18,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data_prep.errors import PipeError
 from student.backbone import first_line
-from student.model import own_storage
 from student.places import Places, mark_whole
 from student.ranks import Ranks
+from student.weights import own_storage
 from student.zero import is_sharded, link_moments, moment_of, set_moment, sharded_optimizer
 
 _WEIGHTS = "weights.safetensors"

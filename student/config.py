@@ -17,9 +17,12 @@ Scope = Literal["global", "rank"]
 Sharding = Literal["auto", "none", "zero2"]
 Pooler = Literal["adaptive", "projection"]
 Inputs = Literal["texts", "images"]
+Reduction = Literal["sum", "mean"]
 Recompute = Literal["none", "groups", "layers"]
 
 TEACHERS_TARGET = "teachers"
+CAPTIONS_TEACHER = "student"
+"""The name, in the store of captions, of the student whose text side encoded them."""
 _WIDEST = 1_000_000
 
 
@@ -172,7 +175,8 @@ class LossConfig(Settings):
         mse: Weight of the plain squared distance, a baseline that the paper does not have.
         cosine_reduction: ``sum`` over the batch as in equation 1, or ``mean`` as in the
             authors' published code.
-        heads_reduction: How the losses of several heads are put together.
+        heads_reduction: How the losses of several heads are put together where texts are trained
+            on; those of images are averaged.
         scope: What the losses compare where several processes train: the texts of the ``global``
             batch, or those of each ``rank`` among themselves.
     """
@@ -183,8 +187,8 @@ class LossConfig(Settings):
     margin: float = Field(ge=0)
     relative_ties: TieRule = "strict"
     mse: float = Field(default=1.0, ge=0)
-    cosine_reduction: Literal["sum", "mean"] = "sum"
-    heads_reduction: Literal["sum", "mean"] = "sum"
+    cosine_reduction: Reduction = "sum"
+    heads_reduction: Reduction = "sum"
     scope: Scope = "global"
 
 
@@ -288,6 +292,8 @@ class StageConfig(Settings):
                 f"({self.log_every}), so that a resumed run logs the same lines"
             )
         self._require_evaluations()
+        if self.inputs == "images":
+            self._require_frozen_captions()
         if self.cache_pooled and self.pooled_from is not None:
             raise ValueError(
                 "cache_pooled and pooled_from are both set; expected one of them, since each says "
@@ -304,6 +310,29 @@ class StageConfig(Settings):
                 f"({', '.join(self.heads)})"
             )
         return self
+
+    def _require_frozen_captions(self) -> None:
+        """The captions' vectors are computed once, so nothing behind them may move."""
+        moving = [part for part in self.trainable if part.partition(".")[0] != "vision"]
+        if moving or self.lora is not None:
+            raise ValueError(
+                f"inputs is 'images' and {', '.join(moving) or 'an adapter'} would train; expected "
+                "parts of vision alone, such as vision.*, since the captions' vectors are those of "
+                "the student as it is"
+            )
+        for name, usual in (
+            ("target", TEACHERS_TARGET),
+            ("init", "random"),
+            ("cache_pooled", False),
+            ("pooled_from", None),
+        ):
+            if getattr(self, name) != usual:
+                raise ValueError(f"{name} is set, which a stage with inputs = 'images' has not")
+        if self.evaluate_sets:
+            raise ValueError(
+                "evaluate_sets are named, and a stage with inputs = 'images' is measured on "
+                "held-out pairs"
+            )
 
     def _require_evaluations(self) -> None:
         if self.evaluate_every % self.log_every:

@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from data_prep.errors import PipeError
-from student.batches import Tokenization
 from student.model import Student
 from student.parts import part_names
+from student.tokenization import Tokenization
 
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
@@ -84,7 +84,7 @@ class StudentEncoder:
             or (CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS),
         )
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        with _evaluating(self.student):
+        with evaluating(self.student):
             for start in range(0, len(texts), TEXTS_AT_ONCE):
                 part = slice(start, start + TEXTS_AT_ONCE)
                 for places, tokens in tokenization.groups(texts[part], roles[part]):
@@ -115,8 +115,12 @@ def parameters_in_use(student: Student, head: str | None = None) -> int:
 
 
 @contextmanager
-def _evaluating(student: Student) -> Iterator[None]:
-    """Switch dropout off, and back on afterwards if it was on."""
+def evaluating(student: Student) -> Iterator[None]:
+    """Switch dropout off, and back on afterwards if it was on.
+
+    Args:
+        student: The model.
+    """
     training = student.training
     student.eval()
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -22,9 +22,36 @@ _LEAST_SPANS = 3
 """Fewer have no pairs to rank."""
 
 
+Measure = Callable[[], dict[str, float]]
+"""Measures a student as it is now."""
+
+
+class Material(Protocol):
+    """What a stage is measured on."""
+
+    def measuring(self, student: Student, heads: Sequence[str]) -> Measure:
+        """Prepare to measure some heads again and again while the student trains.
+
+        Args:
+            student: The student itself, not what wraps it.
+            heads: The heads.
+
+        Returns:
+            Gives the figures that ``metrics`` names. Weights, mode and random generators stay as
+            they are.
+        """
+
+    def metrics(self, widths: Mapping[str, int]) -> list[str]:
+        """Name the figures.
+
+        Args:
+            widths: Width of each head that is measured.
+        """
+
+
 @dataclass(frozen=True)
 class EvaluationMaterial:
-    """What a stage is measured on; N held-out spans, T target width.
+    """What a stage on texts is measured on; N held-out spans, T target width.
 
     Attributes:
         texts: The held-out spans; none where the corpus holds out too few.
@@ -38,8 +65,14 @@ class EvaluationMaterial:
     target_NT: np.ndarray
     sets: Mapping[str, EvaluationSet]
 
+    def measuring(self, student: Student, heads: Sequence[str]) -> Measure:
+        """As ``Material``."""
+        frozen = not any(parameter.requires_grad for parameter in student.text.parameters())
+        spans = PooledOnce(student) if frozen else None
+        return lambda: evaluate_student(student, self, heads, spans)
+
     def metrics(self, widths: Mapping[str, int]) -> list[str]:
-        """Name what ``evaluate_student`` gives.
+        """As ``Material``.
 
         Args:
             widths: Width of each head that is measured.
@@ -157,8 +190,7 @@ class Evaluations(TrainerCallback):
 
     def __init__(
         self,
-        student: Student,
-        material: EvaluationMaterial,
+        measure: Measure,
         stage: StageConfig,
         log: Callable[[dict[str, float]], None],
         select: Callable[[int, Mapping[str, float]], bool] | None = None,
@@ -166,17 +198,13 @@ class Evaluations(TrainerCallback):
         """Say what is measured, and who hears of it.
 
         Args:
-            student: The student itself, not what wraps it.
-            material: What it is measured on.
-            stage: How often and which heads.
+            measure: Measures the student.
+            stage: How often.
             log: Takes the figures: ``Trainer.log``.
             select: Takes a step and all figures of it, the step's own line of metrics included.
         """
-        self.student = student
-        self.material = material
+        self.measure = measure
         self.stage = stage
-        frozen = not any(parameter.requires_grad for parameter in student.text.parameters())
-        self.spans = PooledOnce(student) if frozen else None
         self.log = log
         self.select = select
 
@@ -193,8 +221,7 @@ class Evaluations(TrainerCallback):
         if not logs or "loss" not in logs or step % self.stage.evaluate_every:
             return
         own = dict(logs)
-        heads = tuple(self.stage.heads)
-        measured = evaluate_student(self.student, self.material, heads, self.spans)
+        measured = self.measure()
         self.log(dict(measured))
         if self.select is not None:
             self.select(step, own | measured)

@@ -75,7 +75,7 @@ class StageIdentity(Settings):
         stages: The recipe's stages up to this one.
         training: How training runs, with every ``auto`` settled.
         teachers: The teachers in the order of the target's columns.
-        corpus: The corpus's fingerprint.
+        corpus: The fingerprint of the corpus, or of the image-caption pairs.
         shards: What the training rows lie in; None where they are all training rows.
         earlier_shards: The same of every stage before; None where each was on all training rows.
         ranks: How many processes train, where their number decides the batches or the losses.
@@ -100,12 +100,15 @@ class StageIdentity(Settings):
     def as_of(self, earlier: "StageIdentity") -> Self:
         """What an earlier stage would have been begun under, to compare with what it was.
 
-        How training runs, on how many shards and in how many processes, may differ by stage.
+        How training runs, on how many shards and in how many processes, may differ by stage; and
+        a stage on images has rows and a teacher of its own.
 
         Args:
             earlier: The earlier stage's record.
         """
-        kept = ("training", "shards", "earlier_shards", "ranks")
+        kept = ["training", "shards", "earlier_shards", "ranks"]
+        if self.stages[-1].inputs == "images":
+            kept += ["corpus", "teachers"]
         stages = self.stages[: len(earlier.stages)]
         return self.model_copy(
             update={"stages": stages} | {name: getattr(earlier, name) for name in kept}
@@ -123,6 +126,8 @@ class StageIdentity(Settings):
             key: {head: value for head, value in settings["student"][key].items() if head in used}
             for key in ("heads", "nested")
         }
+        if any(stage.inputs == "images" for stage in self.stages):
+            settings["student"]["vision"] = vision_settings(self.student)
         for stage in settings["stages"]:
             decides_nothing = ["name", "save_every", "evaluate_sets"]
             if stage["select"] != "best":
@@ -145,10 +150,25 @@ def start_settings(student: StudentConfig) -> dict[str, Any]:
     Returns:
         JSON-like settings. With the weights' digest given, it does not matter where they lie.
     """
-    others = {"heads", "nested", "default_head", "license"}
+    others = {"heads", "nested", "default_head", "vision", "license"}
     if student.sha256 is not None:
         others |= {"start", "revision"}
     return student.model_dump(mode="json", exclude=others)
+
+
+def vision_settings(student: StudentConfig) -> dict[str, Any]:
+    """The settings that decide a vision encoder before training.
+
+    Args:
+        student: The recipe's student, which has one.
+
+    Returns:
+        JSON-like settings. With the weights' digest given, it does not matter where they lie.
+    """
+    if student.vision is None:
+        return {}
+    others = {"license"} | ({"start", "revision"} if student.vision.sha256 is not None else set())
+    return student.vision.model_dump(mode="json", exclude=others)
 
 
 def recorded_identity(places: Places, number: int) -> StageIdentity | None:

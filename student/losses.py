@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from data_prep.errors import PipeError
-from student.config import TEACHERS_TARGET, LossConfig, StageConfig, TieRule
+from student.config import TEACHERS_TARGET, LossConfig, Reduction, StageConfig, TieRule
 from student.relative_similarity import PairPlan, plan_pairs, relative_similarity_losses
 
 
@@ -149,23 +149,58 @@ def distillation_loss(
     """
     with torch.autocast(target_BT.device.type, enabled=False):
         teachers = Batch(target_BT, config.relative_ties)
-        own = None
+        targets = dict.fromkeys(stage.heads, teachers)
         if stage.target != TEACHERS_TARGET:
             # Self-distillation (2.4): the aligned head teaches and is not moved by its pupils.
             own = Batch(vectors[stage.target].detach(), config.relative_ties)
-        students = {head: Batch(vectors[head]) for head in stage.heads}
-        pupils = [head for head in students if own is not None and head != stage.target]
-        found: dict[tuple[str, str], torch.Tensor] = {}
-        for target, heads in ((teachers, students.keys() - pupils), (own, pupils)):
-            for name, losses in LOSSES.items():
-                those = [h for h in students if h in heads and name in stage.heads[h]]
-                if target is not None and those:
-                    losses_K = losses([students[head] for head in those], target, config)
-                    found |= {(h, name): loss for h, loss in zip(those, losses_K, strict=True)}
-        terms = {(head, name): found[head, name] for head in students for name in stage.heads[head]}
-        total = torch.stack([getattr(config, name) * terms[h, name] for h, name in terms]).sum()
-        if config.heads_reduction == "mean":
-            total = total / len(students)
+            targets = {head: teachers if head == stage.target else own for head in stage.heads}
+        return _weighted_sum(vectors, targets, stage, config, config.heads_reduction)
+
+
+def caption_loss(
+    vectors: Mapping[str, torch.Tensor],
+    captions: Mapping[str, torch.Tensor],
+    stage: StageConfig,
+    config: LossConfig,
+) -> LossTerms:
+    """The losses of images against their captions (section 2.5), averaged over the heads.
+
+    Args:
+        vectors: The images' vectors_BD by head, of any norm.
+        captions: The captions' vectors_BD by the same heads; no gradient reaches them.
+        stage: Says which head has which losses.
+        config: Weights, margin and the cosine's reduction.
+
+    Returns:
+        The total and its terms, in float32 whatever the autocast around it.
+    """
+    device = next(iter(vectors.values())).device
+    with torch.autocast(device.type, enabled=False):
+        targets = {h: Batch(captions[h].detach(), config.relative_ties) for h in stage.heads}
+        return _weighted_sum(vectors, targets, stage, config, "mean")
+
+
+def _weighted_sum(
+    vectors: Mapping[str, torch.Tensor],
+    targets: Mapping[str, Batch],
+    stage: StageConfig,
+    config: LossConfig,
+    reduction: Reduction,
+) -> LossTerms:
+    """Every head's losses against its own target, weighted and put together."""
+    students = {head: Batch(vectors[head]) for head in stage.heads}
+    found: dict[tuple[str, str], torch.Tensor] = {}
+    # Heads that share a target are computed together.
+    for target in dict.fromkeys(targets.values()):
+        for name, losses in LOSSES.items():
+            those = [h for h in students if targets[h] is target and name in stage.heads[h]]
+            if those:
+                losses_K = losses([students[head] for head in those], target, config)
+                found |= {(h, name): loss for h, loss in zip(those, losses_K, strict=True)}
+    terms = {(head, name): found[head, name] for head in students for name in stage.heads[head]}
+    total = torch.stack([getattr(config, name) * terms[h, name] for h, name in terms]).sum()
+    if reduction == "mean":
+        total = total / len(students)
     return LossTerms(
         total=total, terms={f"{h}/{n}": term.detach() for (h, n), term in terms.items()}
     )
@@ -175,6 +210,8 @@ def require_matching_widths(
     stages: Sequence[StageConfig], widths: Mapping[str, int], target_width: int
 ) -> None:
     """Check that every head that is compared number by number is as wide as its target.
+
+    A caption's vector by a head is always as wide as an image's by the same head.
 
     Args:
         stages: The recipe's stages.
@@ -193,7 +230,7 @@ def require_matching_widths(
                 )
             own_target = stage.target not in (TEACHERS_TARGET, head)
             wanted = widths[stage.target] if own_target else target_width
-            aligning = [loss for loss in losses if loss in ALIGNING]
+            aligning = [loss for loss in losses if loss in ALIGNING and stage.inputs == "texts"]
             if aligning and widths[head] != wanted:
                 raise PipeError(
                     f"stage {number} ({stage.name}) compares head {head} ({widths[head]} wide) by "

@@ -1,81 +1,58 @@
-"""The student: a text backbone, mean pooling, and named linear heads (paper, section 2.2)."""
+"""The student: a text encoder, perhaps a vision encoder, and named linear heads (paper, 2.2)."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Self, TypedDict, cast
+from typing import NotRequired, Self, TypedDict, cast
 
 import torch
-from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data_prep.config import Settings
 from data_prep.draws import draw
 from data_prep.errors import PipeError
-from data_prep.files import atomic_directory, read_json, write_json
-from student.backbone import (
-    first_line,
-    load_backbone,
-    load_tokenizer,
-    require_positions,
-    require_vocabulary,
+from student.backbone import load_backbone, load_tokenizer, require_positions, require_vocabulary
+from student.config import StudentConfig, VisionConfig
+from student.image_tokens import (
+    IMAGE_TOKEN,
+    add_image_tokens,
+    image_text,
+    place_images,
+    require_room,
 )
-from student.config import StudentConfig
+from student.saved import load_student, save_student
+from student.vision import VisionEncoder
 from teacher_cache.config import Prompts
 from teacher_cache.models import model_directory
 
-_RECORD = "student.json"
-_HEADS = "heads.safetensors"
-_BACKBONE = "backbone"
-
 
 class TokenGroup(TypedDict):
-    """Texts of similar length, padded to the longest of them.
+    """Inputs of similar length, padded to the longest of them.
 
     Attributes:
         input_ids: Token ids, (B, L), int64.
         attention_mask: 1 for a token and 0 for padding, (B, L).
+        pixel_values: The images whose placeholders are among the tokens, in reading order,
+            (I, 3, S, S); not there where there is none.
     """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
-
-
-class StudentRecord(Settings):
-    """What a saved student's directory says of itself.
-
-    Attributes:
-        format_version: Version of this layout.
-        max_tokens: Longer texts are cut off here.
-        prompts: Text in front of each text, by role.
-        heads: Width of each head.
-        nested: For a head without weights of its own, the head whose first numbers it is.
-        default_head: The head that an export uses.
-        dropout: Dropout probability while training.
-    """
-
-    format_version: int = Field(default=1, ge=1, le=1)
-    max_tokens: int
-    prompts: Prompts
-    heads: dict[str, int]
-    nested: dict[str, str] = Field(default_factory=dict)
-    default_head: str
-    dropout: float
+    pixel_values: NotRequired[torch.Tensor]
 
 
 class Student(nn.Module):
     """A text encoder with linear heads on its mean-pooled state.
 
     A head has weights of its own, or it is nested: the first numbers of another one. Parts are
-    named ``text`` (the backbone) and ``heads.NAME``.
+    named ``text`` (the backbone), ``heads.NAME`` and ``vision``, whose tokens take the places of
+    words in the text encoder's input.
 
     Attributes:
         text: The transformers backbone, attending in both directions.
+        vision: From images to tokens of the text encoder's width; None for a student of texts.
         heads: One Linear(hidden, D) with bias per head that has weights of its own.
         nested: For every other head, the head whose first numbers it is, and its width.
         tokenizer: The backbone's tokenizer, padding on the right.
@@ -104,6 +81,7 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.text = text
+        self.vision: VisionEncoder | None = None
         self.heads = nn.ModuleDict()
         self.nested: dict[str, tuple[str, int]] = {}
         self.tokenizer = tokenizer
@@ -158,35 +136,7 @@ class Student(nn.Module):
         Raises:
             PipeError: The directory is not a saved student, or a file in it is broken.
         """
-        try:
-            record = StudentRecord.model_validate(read_json(directory / _RECORD))
-        except ValidationError as error:
-            raise PipeError(
-                f"{directory / _RECORD} does not describe a student "
-                f"({error.error_count()} wrong fields); restore it or train the stage again."
-            ) from None
-        student = cls(
-            load_backbone(directory / _BACKBONE, dropout=record.dropout),
-            load_tokenizer(directory / _BACKBONE),
-            max_tokens=record.max_tokens,
-            prompts=record.prompts,
-            default_head=record.default_head,
-            dropout=record.dropout,
-        )
-        for name, width in record.heads.items():
-            if name in record.nested:
-                student.nested[name] = record.nested[name], width
-            else:
-                student.heads[name] = nn.Linear(student.hidden, width)
-        try:
-            if record.heads:
-                student.heads.load_state_dict(load_file(directory / _HEADS))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise PipeError(
-                f"{directory / _HEADS} does not hold the heads {', '.join(record.heads)} "
-                f"({first_line(error)}); restore it or train the stage again."
-            ) from None
-        return student.eval()
+        return load_student(cls, directory)
 
     def save(self, directory: Path) -> None:
         """Write the student in float32 safetensors; the directory appears whole or not at all.
@@ -194,21 +144,7 @@ class Student(nn.Module):
         Args:
             directory: Where it belongs; a directory there is replaced.
         """
-        record = StudentRecord(
-            max_tokens=self.max_tokens,
-            prompts=self.prompts,
-            heads={name: head.out_features for name, head in self.named_heads()},
-            nested={name: whole for name, (whole, _) in self.nested.items()},
-            default_head=self.default_head,
-            dropout=self.dropout,
-        )
-        with atomic_directory(directory) as unfinished:
-            weights = own_storage(self.text.state_dict())
-            self.text.save_pretrained(unfinished / _BACKBONE, state_dict=weights)
-            self.tokenizer.save_pretrained(unfinished / _BACKBONE)
-            if self.heads:
-                save_file(own_storage(self.heads.state_dict()), unfinished / _HEADS)
-            write_json(unfinished / _RECORD, record.model_dump(mode="json"))
+        save_student(self, directory)
 
     def named_heads(self) -> list[tuple[str, nn.Linear]]:
         """The heads by name: those with weights of their own, then the nested ones.
@@ -274,24 +210,76 @@ class Student(nn.Module):
         """
         return self.nested[name][0] if name in self.nested else name
 
-    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """The mean of the token states over the real tokens, prompt included.
+    def add_vision(self, config: VisionConfig, seed: int) -> None:
+        """Add the vision encoder, and the tokens that stand for an image.
+
+        Args:
+            config: The recipe's vision encoder.
+            seed: Decides what begins with random weights.
+
+        Raises:
+            PipeError: The start cannot be loaded, or an image does not fit in ``max_tokens``.
+        """
+        vision = VisionEncoder.from_start(config, self.hidden, seed)
+        add_image_tokens(self.text, self.tokenizer, seed)
+        require_room(self.tokenizer, vision.tokens, self.max_tokens)
+        self.vision = vision
+
+    def image_ids(self) -> tuple[int, ...]:
+        """The token ids of an image alone, with a passage's prompt in front.
+
+        Raises:
+            PipeError: The student has no vision encoder.
+        """
+        prompted = self.prompts.passage + image_text(self.seeing().tokens)
+        return tuple(self.tokenizer(prompted)["input_ids"])
+
+    def seeing(self) -> VisionEncoder:
+        """The vision encoder.
+
+        Raises:
+            PipeError: The student has none.
+        """
+        if self.vision is None:
+            raise PipeError(
+                "found an image, and the student has no vision encoder; train a stage with "
+                'inputs = "images" first.'
+            )
+        return self.vision
+
+    def pooled(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The mean of the token states over the real tokens, prompt and images included.
 
         Args:
             input_ids: (B, L), int64.
             attention_mask: (B, L), 1 for a token and 0 for padding.
+            pixel_values: As in ``TokenGroup``.
 
         Returns:
             pooled_BH, float32.
         """
         with self._precision():
-            states_BLH = self.text(
-                input_ids=input_ids, attention_mask=attention_mask
-            ).last_hidden_state
+            if pixel_values is None:
+                given = {"input_ids": input_ids}
+            else:
+                given = {"inputs_embeds": self._with_images(input_ids, pixel_values)}
+            states_BLH = self.text(**given, attention_mask=attention_mask).last_hidden_state
         states_BLH = states_BLH.float()
         mask_BL1 = attention_mask.unsqueeze(-1).to(states_BLH.dtype)
         pooled_BH: torch.Tensor = (states_BLH * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
         return pooled_BH
+
+    def _with_images(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The embeddings of tokens, the images' own at their places, (B, L, H)."""
+        tokens_INH = self.seeing()(pixel_values)
+        placeholder = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        embeddings_BLH = self.text.get_input_embeddings()(input_ids)
+        return place_images(embeddings_BLH, input_ids == placeholder, tokens_INH)
 
     def project(self, pooled_BH: torch.Tensor, head: str) -> torch.Tensor:
         """Apply a head, in the precision of its weights and never in less under autocast.
@@ -347,18 +335,3 @@ class Student(nn.Module):
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(next(self.parameters()).device.type, self.autocast)
-
-
-def own_storage(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copy tensors for a safetensors file, which refuses the parts of ZeRO's flat buffers.
-
-    Args:
-        state: Tensors by name.
-
-    Returns:
-        The same numbers on the CPU, each tensor in memory of its own.
-    """
-    return {
-        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }

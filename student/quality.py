@@ -9,8 +9,10 @@ from typing import Self
 from transformers import Trainer
 
 from data_prep.corpus import Corpus
+from data_prep.pairs.corpus import PairCorpus
 from student.config import StageConfig
-from student.evaluating import EvaluationMaterial, Evaluations, read_material
+from student.evaluating import Evaluations, Material, read_material
+from student.evaluating_images import read_pair_material
 from student.lora import save_plain
 from student.model import Student
 from student.places import Places
@@ -31,7 +33,7 @@ class StageQuality:
 
     stage: StageConfig
     student: Student
-    material: EvaluationMaterial | None
+    material: Material | None
     selection: Selection
 
     @classmethod
@@ -68,9 +70,12 @@ class StageQuality:
                 weights that should have been kept by now are gone.
         """
         names = ["loss", *(f"{head}/{loss}" for head, used in stage.heads.items() for loss in used)]
-        material = None
+        material: Material | None = None
         if stage.evaluate_every:
-            material = read_material(stage, corpus, store, weights, sets)
+            if stage.inputs == "images":
+                material = read_pair_material(stage, PairCorpus.open(corpus.directory), store)
+            else:
+                material = read_material(stage, corpus, store, weights, sets)
             widths = {name: layer.out_features for name, layer in student.named_heads()}
             names += material.metrics({head: widths[head] for head in stage.heads})
         selection = Selection(places, number, stage, partial(save_plain, student))
@@ -85,7 +90,8 @@ class StageQuality:
         """
         if self.material is not None:
             log, select = trainer.log, self.selection.offer
-            trainer.add_callback(Evaluations(self.student, self.material, self.stage, log, select))
+            measure = self.material.measuring(self.student, tuple(self.stage.heads))
+            trainer.add_callback(Evaluations(measure, self.stage, log, select))
         trainer.add_callback(SelectStep(self.selection))
 
     def finish(self, final: Path, report: Callable[[str], None]) -> None:

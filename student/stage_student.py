@@ -40,17 +40,20 @@ def stage_student(
     used = run.student.with_wholes(h for earlier in run.stages[:number] for h in earlier.heads)
     widths = {head: width for head, width in run.head_widths.items() if head in used}
     new = student.add_heads(widths, training.seed, run.student.nested)
+    if stage.inputs == "images" and student.vision is None and run.student.vision is not None:
+        student.add_vision(run.student.vision, training.seed)
     if stage.lora:
         add_adapters(student, stage.lora, draw(training.seed, "stage", number))
     train_only(student, stage.trainable, stage.heads)
     require_frozen(student, stage, number)
     if torch.cuda.is_available():
         student.to("cuda")
-    use_attention(student.text, training.attention, or_plain=run.training.attention == "auto")
-    if training.recompute == "layers":
-        checkpoint_layers(student.text)
-    if training.compile:
-        compile_layers(student.text)
+    for tower in [student.text, *([student.vision.tower] if student.vision is not None else [])]:
+        use_attention(tower, training.attention, or_plain=run.training.attention == "auto")
+        if training.recompute == "layers":
+            checkpoint_layers(tower)
+        if training.compile:
+            compile_layers(tower)
     student.autocast = torch.bfloat16 if training.precision == "bf16" else None
     student.recompute = training.recompute == "groups"
     return student, new

@@ -20,7 +20,8 @@ from data_prep.draws import draw
 from data_prep.errors import PipeError
 from student.batches import BatchLoader, BatchStream, DistillBatch
 from student.config import LossConfig, StageConfig
-from student.losses import LossTerms, distillation_loss
+from student.losses import LossTerms, caption_loss, distillation_loss
+from student.model import Student
 from student.randomness import seed_step
 from student.ranks import Ranks
 from student.timing import StepClock
@@ -38,13 +39,14 @@ class DistillTrainer(Trainer):
     """
 
     def __init__(
-        self, *args: Any, batches: BatchStream, readers: int, stage: StageConfig,
+        self, student: Student, *args: Any, batches: BatchStream, readers: int, stage: StageConfig,
         losses: LossConfig, ranks: Ranks, **kwargs: Any,
     ) -> None:  # fmt: skip
         """Prepare a stage.
 
         Args:
-            *args: As for ``transformers.Trainer``.
+            student: The student itself, which something may wrap.
+            *args: As for ``transformers.Trainer``, behind the model.
             batches: The stage's batches from the first step that is to run.
             readers: Processes that read ahead.
             stage: Which heads have which losses.
@@ -52,7 +54,8 @@ class DistillTrainer(Trainer):
             ranks: The processes that train.
             **kwargs: As for ``transformers.Trainer``.
         """
-        super().__init__(*args, **kwargs)
+        super().__init__(student, *args, **kwargs)
+        self.student = student
         self.batches = batches
         self.readers = readers
         self.stage = stage
@@ -110,7 +113,7 @@ class DistillTrainer(Trainer):
             if self.losses.scope == "global":
                 vectors, target = self._whole_batch(vectors, target)
                 factor = self.ranks.count
-            loss = distillation_loss(vectors, target, self.stage, self.losses)
+            loss = self._loss(vectors, target)
             if not torch.isfinite(loss.total):
                 raise self._not_finite(loss, vectors, target, inputs["rows"])
         self._count({"loss": loss.total.detach(), **loss.terms})
@@ -150,6 +153,13 @@ class DistillTrainer(Trainer):
         if engine is not None:
             engine.engine.destroy()
             self.accelerator.free_memory()
+
+    def _loss(self, vectors: dict[str, torch.Tensor], target: torch.Tensor) -> LossTerms:
+        if self.stage.inputs == "texts":
+            return distillation_loss(vectors, target, self.stage, self.losses)
+        with torch.no_grad():  # for every head, what that head makes of the caption
+            captions = {head: self.student.project(target, head) for head in self.stage.heads}
+        return caption_loss(vectors, captions, self.stage, self.losses)
 
     def _whole_batch(
         self, vectors: dict[str, torch.Tensor], target_bT: torch.Tensor

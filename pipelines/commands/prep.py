@@ -2,10 +2,8 @@
 
 import click
 
-from data_prep.prepare import prepare
 from pipelines.commands.options import run_options
-from pipelines.pairs import prepare_run_pairs
-from pipelines.report import say
+from pipelines.prepare import prepare_run
 from pipelines.run import Run
 
 
@@ -20,6 +18,5 @@ def command(run: Run) -> None:
       pipe prep --recipe my.toml --set corpus.texts=100000
     """
     run.begin()
-    prepare(run.recipe.corpus, run.corpus, say)
-    prepare_run_pairs(run, say)
+    prepare_run(run)
     run.keep_recipe()

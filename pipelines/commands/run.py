@@ -2,14 +2,13 @@
 
 import click
 
-from data_prep.prepare import prepare
 from pipelines.commands.options import json_option, run_options
 from pipelines.distill import distill
 from pipelines.evaluate import evaluate
 from pipelines.example import example_search
 from pipelines.export import export_student
-from pipelines.pairs import prepare_run_pairs
 from pipelines.plan import plan
+from pipelines.prepare import prepare_run
 from pipelines.report import result, say
 from pipelines.results import current_results
 from pipelines.run import Run
@@ -30,8 +29,7 @@ def command(run: Run, as_json: bool) -> None:
     """
     run.begin()
     say(plan(run).as_text())
-    prepare(run.recipe.corpus, run.corpus, say)
-    prepare_run_pairs(run, say)
+    prepare_run(run)
     run.keep_recipe()
     teach(run, run.recipe.teachers)
     for number in range(1, len(run.recipe.stages) + 1):

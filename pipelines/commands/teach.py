@@ -5,11 +5,13 @@ import os
 import click
 
 from data_prep.executors import Executor
+from pipelines.captions import teach_captions
 from pipelines.commands.executors import executor_options
 from pipelines.commands.options import worker_options
 from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
+from student.config import CAPTIONS_TEACHER
 from teacher_cache.encoders.tower_options import AS_USUAL, KERNELS, TowerOptions
 from teacher_cache.engines import ENGINES
 from teacher_cache.workers import from_environment, parse
@@ -22,7 +24,8 @@ from teacher_cache.workers import from_environment, parse
     "names",
     multiple=True,
     metavar="NAME",
-    help="Only this teacher of the recipe. May be repeated. Default: all.",
+    help="Only this teacher of the recipe; student for the captions of image-caption pairs, which "
+    "the student of the last stage on texts encodes. May be repeated. Default: all of the recipe.",
 )
 @click.option(
     "--engine",
@@ -72,6 +75,7 @@ def command(
       pipe teach --run r --teacher all-minilm-l6-v2
       pipe teach --run r --teacher stella-en-1.5b-v5 --engine vllm
       pipe teach --run r --teacher all-minilm-l6-v2 --compile
+      pipe teach --run r --teacher student
       pipe teach --run r --worker 3/16
       sbatch --array=0-15 --gpus=1 --wrap "srun pipe teach --run r"
       torchrun --nproc-per-node 8 --no-python -- pipe teach --run r
@@ -80,7 +84,12 @@ def command(
     worker = parse(share) if share is not None else from_environment(os.environ)
     if worker.of > 1:
         say(f"worker {worker}, from {worker.source}")
-    teachers = [run.recipe.teacher(name) for name in names] or run.recipe.teachers
+    options = TowerOptions(kernel, compiled)
+    others = [name for name in names if name != CAPTIONS_TEACHER]
+    teachers = [run.recipe.teacher(name) for name in others] or run.recipe.teachers
     run.begin()
-    teach(run, teachers, worker, executor, engine, TowerOptions(kernel, compiled))
+    if others or not names:
+        teach(run, teachers, worker, executor, engine, options)
+    if CAPTIONS_TEACHER in names:
+        teach_captions(run, worker, executor, engine, options)
     run.keep_recipe()

@@ -1,0 +1,120 @@
+"""Images to pixel values, as a checkpoint's own image processor does it, without torchvision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from transformers import AutoImageProcessor, BaseImageProcessor, SiglipImageProcessorPil
+
+from data_prep.errors import PipeError, first_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class ImagePixels:
+    """What a reader process needs to turn images into pixel values; it can be pickled.
+
+    Attributes:
+        processor: The checkpoint's image processor, computing with Pillow.
+        image_size: Side of the square that an image becomes, in pixels, S.
+    """
+
+    processor: BaseImageProcessor
+    image_size: int
+
+    @classmethod
+    def new(cls, image_size: int) -> Self:
+        """The processor of a tower that begins with random weights: values from -1 to 1.
+
+        Args:
+            image_size: Side of the square that an image becomes, in pixels.
+        """
+        _require_pillow()
+        half = [0.5, 0.5, 0.5]
+        size = {"height": image_size, "width": image_size}
+        return cls(SiglipImageProcessorPil(size=size, image_mean=half, image_std=half), image_size)
+
+    @classmethod
+    def load(cls, directory: Path, image_size: int) -> Self:
+        """Load the image processor that lies beside a tower.
+
+        Args:
+            directory: With ``preprocessor_config.json``.
+            image_size: Side of the square that the tower takes, in pixels.
+
+        Returns:
+            The processor.
+
+        Raises:
+            PipeError: The directory has none, or one that makes images of another size.
+        """
+        _require_pillow()
+        try:
+            # torchvision resizes a little differently, and would be one more package.
+            processor = AutoImageProcessor.from_pretrained(
+                directory, backend="pil", local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+            raise PipeError(
+                f"{directory} holds no image processor that transformers can load "
+                f"({first_line(error)}); expected preprocessor_config.json beside the vision "
+                "tower's weights, so take a complete checkpoint."
+            ) from None
+        pixels = cls(processor, image_size)
+        pixels._require_size(directory)
+        return pixels
+
+    def __call__(self, images: Sequence["Image"]) -> torch.Tensor:
+        """Turn images into what the tower takes.
+
+        Args:
+            images: I Pillow images of any mode and size.
+
+        Returns:
+            pixel_values, (I, 3, S, S), float32.
+        """
+        if not images:
+            return torch.empty(0, 3, self.image_size, self.image_size)
+        rgb = [image.convert("RGB") for image in images]
+        values: torch.Tensor = self.processor(rgb, return_tensors="pt")["pixel_values"]
+        return values.float()
+
+    def save(self, directory: Path) -> None:
+        """Write ``preprocessor_config.json``.
+
+        Args:
+            directory: An existing directory.
+        """
+        self.processor.save_pretrained(directory)
+
+    def _require_size(self, directory: Path) -> None:
+        """Try the processor on an image that is no square and smaller than any tower's."""
+        from PIL import Image  # noqa: PLC0415 - only students with images need it
+
+        expected = (1, 3, self.image_size, self.image_size)
+        try:
+            found = tuple(self([Image.new("RGB", (7, 5))]).shape)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise PipeError(
+                f"the image processor in {directory} does not turn an image into pixel values "
+                f"({first_line(error)}); expected that of a SigLIP checkpoint of fixed resolution."
+            ) from None
+        if found != expected:
+            raise PipeError(
+                f"the image processor in {directory} makes pixel values of shape {found} of an "
+                f"image, and the vision tower takes {expected}; expected files of one checkpoint, "
+                "so copy preprocessor_config.json again."
+            )
+
+
+def _require_pillow() -> None:
+    try:
+        import PIL  # noqa: F401, PLC0415
+    except ImportError:
+        raise PipeError(
+            "images need the package Pillow, which is not installed; pip install pillow."
+        ) from None
