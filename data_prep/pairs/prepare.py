@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from pydantic import ValidationError
 
@@ -27,7 +28,7 @@ from data_prep.pairs.manifest import (
     read_images_manifest,
 )
 from data_prep.pairs.records import Pair
-from data_prep.pairs.scan import Scan, Spool, scan
+from data_prep.pairs.scan import REPORT_SECONDS, Scan, Spool, scan
 from data_prep.pairs.selection import PairSelection, select
 from data_prep.pairs.shards import ImageShard, image_shard_name, pairs_digest, write_images
 from data_prep.records import Span
@@ -69,6 +70,7 @@ def prepare_pairs(
             gone = _missing_files(standing, directory)
             if not gone:
                 read_images_manifest(directory, standing.fingerprint)
+                Spool(directory / _SPOOL).remove()  # of a run that was killed at its very end
                 report(f"the pairs stand: {_summary(standing)}")
                 return standing
             report(f"{len(gone)} files of the pairs are missing and are made again")
@@ -135,7 +137,7 @@ def _make(
         manifest = _manifest(config, selection, scans, spans)
         images = _images_manifest(manifest, shards)
         _require_same(standing, manifest, directory)
-        _write(manifest, images, shards, spans, directory)
+        _write(manifest, images, shards, spans, directory, report)
     finally:
         spool.remove()
     return manifest
@@ -239,6 +241,7 @@ def _write(
     shards: list[list[Pair]],
     spans: list[list[Span]],
     directory: Path,
+    report: Callable[[str], None],
 ) -> None:
     """Write what is missing, remove what an interrupted run left, and the manifest last."""
     finished = (directory / MANIFEST).exists()
@@ -255,7 +258,11 @@ def _write(
         stale = _OURS.fullmatch(path.name) and path.name not in names
         if stale or _LEFT_BEHIND.fullmatch(path.name):
             path.unlink()
+    told = monotonic()
     for shard, (pairs, texts) in enumerate(zip(shards, spans, strict=True)):
+        if monotonic() - told > REPORT_SECONDS:
+            told = monotonic()
+            report(f"{shard:,} of {len(shards):,} shards are written")
         if not (finished and (directory / shard_name(shard)).is_file()):
             write_shard(directory / shard_name(shard), texts)
         path = directory / image_shard_name(shard)

@@ -1,5 +1,6 @@
 """One shard of images on disk: a parquet file of the encoded images, as they were found."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -111,6 +112,10 @@ class ImageShard:
         path: Its file.
         digest: What ``image_digest`` must give for it.
 
+    Attributes:
+        rows: Number of rows.
+        labels: What each image shows, where its source says so.
+
     Raises:
         PipeError: The file is missing or damaged, or describes other images than it should.
     """
@@ -121,19 +126,18 @@ class ImageShard:
             self._file = pq.ParquetFile(path, memory_map=True)
             table = self._file.read(columns=["name", "label", "sha256"], use_threads=False)
             names: list[str] = table["name"].to_pylist()
-            self.labels: list[str | None] = table["label"].to_pylist()
-            self._digests: list[bytes] = table["sha256"].to_pylist()
+            labels: list[str | None] = table["label"].to_pylist()
+            digests: list[bytes] = table["sha256"].to_pylist()
         except FileNotFoundError:
             raise PipeError(f"{path} is missing; {_REMEDY}") from None
         except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
             raise self._damaged(first_line(error)) from None
-        if image_digest(zip(self._digests, names, self.labels, strict=True)) != digest:
+        if image_digest(zip(digests, names, labels, strict=True)) != digest:
             raise self._damaged("it does not describe the images that images.json records")
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return len(self._digests)
+        # Many shards stay open, so what is kept of each is small.
+        self.rows = len(digests)
+        self.labels = [None if label is None else sys.intern(label) for label in labels]
+        self._digests = b"".join(digests)
 
     def group(self, number: int) -> list[bytes]:
         """Read a row group's images.
@@ -154,7 +158,7 @@ class ImageShard:
             raise self._damaged(first_line(error)) from None
         first = number * ROW_GROUP_ROWS
         for row, image in enumerate(images, start=first):
-            if row >= self.rows or sha256(image).digest() != self._digests[row]:
+            if sha256(image).digest() != self._digests[32 * row : 32 * (row + 1)]:
                 raise self._damaged(f"the image in its row {row} has changed")
         return images
 

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.readers import jsonl, parquet, webdataset
+from data_prep.pairs.readers.files import files_of
 from data_prep.pairs.records import Found, Skipped
 from data_prep.pairs.shapes import read_shapes
-from data_prep.readers.locate import source_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,7 @@ def resolve_format(source: PairSourceConfig) -> str:
             f"source {source.name!r} has format {source.format!r}; expected auto or one of {known}."
         )
     suffixes = [suffix for reader in FORMATS.values() for suffix in reader.suffixes]
-    files = source_files(SourceConfig(name=source.name, path=source.path), suffixes)
-    found = {_format_of(name) for name, _ in files}
+    found = {_format_of(name) for name, _ in files_of(source, suffixes)}
     if len(found) == 1 and (only := found.pop()) is not None:
         return only
     kinds = " and ".join(sorted(kind or "unknown" for kind in found)) or "unknown"

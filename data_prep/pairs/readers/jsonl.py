@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from data_prep.files import read_bounded
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.readers.fields import captions_in, field, is_held_out, text_field
+from data_prep.pairs.readers.files import files_of
 from data_prep.pairs.records import Found, Place, Skipped
-from data_prep.readers.locate import source_files
 
 SUFFIXES = (".jsonl", ".ndjson")
 MOST_BYTES = 256 << 20
@@ -32,7 +31,7 @@ def read_jsonl(source: PairSourceConfig, config: PairsConfig) -> Iterator[Found 
     Raises:
         PipeError: A line is not JSON, or lacks a field.
     """
-    files = source_files(SourceConfig(name=source.name, path=source.path), SUFFIXES)
+    files = files_of(source, SUFFIXES)
     for _, path in files:
         base = path.parent.resolve()
         for number, record in _records(path):

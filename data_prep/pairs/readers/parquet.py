@@ -7,13 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.config import SourceConfig
 from data_prep.errors import PipeError, first_line
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.readers.fields import captions_in, field, is_held_out, text_field
+from data_prep.pairs.readers.files import files_of
 from data_prep.pairs.records import Found, Skipped
 from data_prep.readers.fields import missing_field
-from data_prep.readers.locate import source_files
 
 SUFFIXES = (".parquet",)
 BATCH_ROWS = 32
@@ -41,7 +40,7 @@ def read_parquet(source: PairSourceConfig, config: PairsConfig) -> Iterator[Foun
     Raises:
         PipeError: A file is not parquet or is damaged, or lacks a column.
     """
-    for name, path in source_files(SourceConfig(name=source.name, path=source.path), SUFFIXES):
+    for name, path in files_of(source, SUFFIXES):
         try:
             yield from _read_file(source, name, path)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

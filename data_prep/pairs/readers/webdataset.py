@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_prep.config import SourceConfig
 from data_prep.errors import PipeError, first_line
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.images import SUFFIXES as IMAGE_SUFFIXES
 from data_prep.pairs.readers.fields import captions_in, field, is_held_out, text_field
+from data_prep.pairs.readers.files import files_of
 from data_prep.pairs.readers.jsonl import MOST_BYTES
 from data_prep.pairs.records import Found, Place, Skipped
-from data_prep.readers.locate import source_files
 
 SUFFIXES = (".tar",)
 
@@ -34,7 +33,7 @@ def read_webdataset(source: PairSourceConfig, config: PairsConfig) -> Iterator[F
         PipeError: A file is not tar, is compressed, damaged or cut short, a sample's JSON is
             damaged or lacks a field.
     """
-    for name, path in source_files(SourceConfig(name=source.name, path=source.path), SUFFIXES):
+    for name, path in files_of(source, SUFFIXES):
         try:
             with tarfile.open(path, "r:") as archive:
                 for key, members in _samples(archive):

@@ -101,3 +101,6 @@ def test_interrupted_while_a_file_is_put_in_place(
     (tmp_path / "images-00099.parquet").write_bytes(b"old")
     prepare_pairs(wanted, tmp_path, silent)
     assert file_bytes(tmp_path) == expected
+    (tmp_path / ".images.spool").write_bytes(b"left at the very end")
+    prepare_pairs(wanted, tmp_path, silent)
+    assert file_bytes(tmp_path) == expected

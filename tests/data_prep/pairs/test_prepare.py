@@ -125,16 +125,17 @@ def test_held_out_captions_are_distinct(tmp_path: Path) -> None:
 
 
 def test_a_split_that_the_source_names(tmp_path: Path) -> None:
-    # The first two of the test split are in the training split as well, with other captions.
-    images = [png(i) for i in range(30)] + [png(0), png(1)]
-    captions = [f"Noise {i}." for i in range(32)]
-    split = ["test"] * 10 + ["train"] * 22
+    # Of the test split, two images are in the training split as well, and six whole pairs.
+    images = [png(i) for i in [*range(30), 0, 1, *range(2, 8)]]
+    captions = [f"Noise {i}." for i in [*range(30), 30, 31, *range(2, 8)]]
+    split = ["test"] * 10 + ["train"] * 28
     columns = {"image": images, "caption": captions, "split": split}
     one = source(write_parquet(tmp_path / "a.parquet", columns), split_field="split")
     held, rest, manifest = held_out_and_training(one, tmp_path / "out", held_out=10)
     assert sorted(held) == sorted(zip(captions[:10], images[:10], strict=True))
     assert sorted(rest) == sorted(zip(captions[10:30], images[10:30], strict=True))
     assert manifest.counts["left_out_held_out_image"] == 2
+    assert manifest.dropped.duplicate == 6
     # Fewer held out: those of the split that are not needed are still not trained on.
     held, rest, manifest = held_out_and_training(one, tmp_path / "fewer", held_out=4)
     assert set(held) < set(zip(captions[:10], images[:10], strict=True))

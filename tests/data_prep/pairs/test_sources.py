@@ -291,6 +291,8 @@ def test_missing_fields_and_sources_are_named(tmp_path: Path, spool: Spool) -> N
         scanned(source(tmp_path / "b.parquet"), spool)
     with pytest.raises(PipeError, match="is missing; expected a file"):
         scanned(source(tmp_path / "nowhere"), spool)
+    with pytest.raises(PipeError, match="expected files of this machine"):
+        scanned(source("s3://bucket/a.parquet"), spool)
     with pytest.raises(PipeError, match="has no usable pair among its 1 records"):
         scanned(source(write_jsonl(tmp_path, [{"image": "x.png", "caption": "c"}])), spool)
 
