@@ -4,12 +4,15 @@ Known from its public files: ``config.json`` has ``model_type: jasper_vl``, the 
 below ``text_config``, the vision tower (SigLIP) below ``vision_config``, ``num_img_tokens``, the
 three tokens of an image by name and id, and ``vector_dim``, the width of the head in use, which is
 one of 12288, 1024, 512 and 256. Heads are ``vector_linear_{width}``, linear layers with a bias on
-the text encoder's width. ``preprocessor_config.json`` is SigLIP's, and there is one
-``model.safetensors``.
+the text encoder's width. An image is the start, ``num_img_tokens`` placeholders and the end, and
+texts and images follow one another in the order given. ``preprocessor_config.json`` is SigLIP's.
+There is one ``model.safetensors`` in bfloat16, whose size is that of all four heads and of a tower
+with its pooling head.
 
-Assumed, for the weights could not be read: the text encoder's names begin with ``model.``, the
-tower's with ``vision_model.vision_model.`` or ``vision_model.``; attention runs in both directions;
-and a vector is the head's output on the mean of all tokens' states.
+Assumed, for the weights and most of the code could not be read: the text encoder's names begin with
+``model.``, the tower's with ``vision_model.vision_model.`` or ``vision_model.``; attention runs in
+both directions; a vector is the head's output on the mean of all tokens' states; and the tokenizer
+is the plain Qwen2 one of ``tokenizer.json``, though the directory also brings code for one.
 """
 
 import re

@@ -37,7 +37,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != _TRANSFORMERS:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self]
+        others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
         # It may be asked for without being loaded, so this finder stays.

@@ -168,7 +168,8 @@ class JasperDistillProcessor(ProcessorMixin):
             if not places:
                 continue
             some = [wholes[place] for place in places]
-            cut = {} if seen else {"truncation": True, "max_length": most}
+            # Quiet about a length that is cut behind it.
+            cut = {"verbose": False} if seen else {"truncation": True, "max_length": most}
             for place, ids in zip(places, self.tokenizer(some, **cut)["input_ids"], strict=True):
                 sequences[place] = self._shortened(ids, most) if seen else ids
         features = _padded(sequences, self.tokenizer.pad_token_id or 0)

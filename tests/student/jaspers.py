@@ -43,6 +43,9 @@ def save_jasper(
     markers = [IMAGE_START, IMAGE_TOKEN, IMAGE_END]
     tokenizer.add_special_tokens({"additional_special_tokens": markers})
     tokenizer.save_pretrained(directory)
+    settings = json.loads((directory / "tokenizer_config.json").read_text())
+    settings["auto_map"] = {"AutoTokenizer": ["tokenization_qwen.Qwen2Tokenizer", None]}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
     start, token, end = tokenizer.convert_tokens_to_ids(markers)
     config = {
         "architectures": ["JasperVL"],
