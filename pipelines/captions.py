@@ -3,19 +3,16 @@
 from importlib.metadata import version
 
 from data_prep.errors import PipeError
-from data_prep.executors import Executor
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.quiet import quiet_libraries
 from pipelines.run import Run
-from pipelines.teach import fill_store
 from student.config import CAPTIONS_TEACHER
 from student.export import export
 from student.export_record import ExportRecord, weights_digest
 from student.model import Student
 from teacher_cache import models
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
-from teacher_cache.workers import ALONE, Worker
+from teacher_cache.store import TeacherStore
 
 _CARD = "The text side of a student, as the teacher of its own vision encoder.\n"
 
@@ -75,33 +72,22 @@ def captions_teacher(run: Run) -> TeacherConfig:
     )
 
 
-def teach_captions(
-    run: Run,
-    worker: Worker = ALONE,
-    executor: Executor | None = None,
-    engine: str = "transformers",
-    options: TowerOptions = AS_USUAL,
-) -> None:
-    """Encode every caption that is not encoded yet.
+def captions_taught(run: Run) -> bool:
+    """Whether every caption is encoded, by whatever student.
 
     Args:
-        run: The run.
-        worker: As for ``pipelines.teach.teach``.
-        executor: As for ``pipelines.teach.teach``.
-        engine: As for ``pipelines.teach.teach``.
-        options: As for ``pipelines.teach.teach``.
+        run: The run, whose recipe has pairs.
 
     Raises:
-        PipeError: The recipe has no pairs, they are not prepared, or the last stage on texts is
-            not finished.
+        PipeError: The pairs are not prepared, or the store is broken.
     """
-    if run.recipe.pairs is None:
-        raise PipeError(
-            "the recipe has no image-caption pairs; add [pairs], as docs/images.md says."
-        )
     captions = PairCorpus.open(run.pairs).captions
-    teachers = [captions_teacher(run)]
-    fill_store(run.pairs_store, captions, teachers, worker, executor, engine, options)
+    if not (run.pairs_store / "manifest.json").exists():
+        return False
+    store = TeacherStore.open(run.pairs_store, captions)
+    if CAPTIONS_TEACHER not in store.teachers:
+        return False
+    return len(store.committed(CAPTIONS_TEACHER)) == captions.num_shards
 
 
 def _width(run: Run, head: str) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.captions import captions_teacher, teach_captions
+from pipelines.captions import captions_taught, captions_teacher
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
@@ -58,7 +58,10 @@ def _pairs(run: Run, number: int, ranks: Ranks) -> StageData | None:
         return None
     if run.recipe.pairs is None or run.recipe.student.vision is None:
         return None  # refused with a sentence where the stage begins
-    if ranks.first:
+    if ranks.first and not captions_taught(run):
+        # What runs a teacher is not imported where there is nothing to encode.
+        from pipelines.teach import teach_captions  # noqa: PLC0415
+
         teach_captions(run)
     ranks.wait()
     return StageData(run.pairs, run.pairs_store, (captions_teacher(run),))

@@ -5,7 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.corpus import Corpus
+from data_prep.errors import PipeError
 from data_prep.executors import Executor
+from data_prep.pairs.corpus import PairCorpus
+from pipelines.captions import captions_teacher
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
@@ -42,32 +45,47 @@ def teach(
             cannot be loaded or run on the engine, or its vectors are unsound.
     """
     corpus = Corpus.open(run.corpus)
-    fill_store(run.store, corpus, teachers, worker, executor, engine, options)
+    _fill(run.store, corpus, teachers, worker, executor, engine, options)
 
 
-def fill_store(
-    directory: Path,
-    corpus: Corpus,
-    teachers: Sequence[TeacherConfig],
+def teach_captions(
+    run: Run,
     worker: Worker = ALONE,
     executor: Executor | None = None,
     engine: str = "transformers",
     options: TowerOptions = AS_USUAL,
 ) -> None:
-    """Do the same for any corpus and store.
+    """Encode every caption of the image-caption pairs that is not encoded yet.
 
     Args:
-        directory: The store, which need not exist yet.
-        corpus: The corpus.
-        teachers: As for ``teach``.
+        run: The run.
         worker: As for ``teach``.
         executor: As for ``teach``.
         engine: As for ``teach``.
         options: As for ``teach``.
 
     Raises:
-        PipeError: As for ``teach``.
+        PipeError: The recipe has no pairs, they are not prepared, or the last stage on texts is
+            not finished.
     """
+    if run.recipe.pairs is None:
+        raise PipeError(
+            "the recipe has no image-caption pairs; add [pairs], as docs/images.md says."
+        )
+    captions = PairCorpus.open(run.pairs).captions
+    teachers = [captions_teacher(run)]
+    _fill(run.pairs_store, captions, teachers, worker, executor, engine, options)
+
+
+def _fill(
+    directory: Path,
+    corpus: Corpus,
+    teachers: Sequence[TeacherConfig],
+    worker: Worker,
+    executor: Executor | None,
+    engine: str,
+    options: TowerOptions,
+) -> None:
     for teacher in teachers:
         check_engine(engine, teacher, options)
     store = TeacherStore.create(directory, corpus)

@@ -5,12 +5,11 @@ import os
 import click
 
 from data_prep.executors import Executor
-from pipelines.captions import teach_captions
 from pipelines.commands.executors import executor_options
 from pipelines.commands.options import worker_options
 from pipelines.report import say
 from pipelines.run import Run
-from pipelines.teach import teach
+from pipelines.teach import teach, teach_captions
 from student.config import CAPTIONS_TEACHER
 from teacher_cache.encoders.tower_options import AS_USUAL, KERNELS, TowerOptions
 from teacher_cache.engines import ENGINES
