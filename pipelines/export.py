@@ -1,13 +1,14 @@
 """Exporting a run's student with a model card written from the run."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from data_prep.pairs.corpus import PairCorpus
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results
@@ -19,10 +20,12 @@ from student.card_facts import (
     CardSource,
     CardStage,
     CardTeacher,
+    CardVision,
 )
 from student.encode import parameters_in_use
 from student.export import dense_directory, export
 from student.export_record import ExportRecord, weights_digest
+from student.export_whole import export_whole
 from student.identity import StageIdentity, TeacherShare, recorded_identity
 from student.model import Student
 from teacher_cache.store import TeacherStore
@@ -47,7 +50,9 @@ class Exported:
         return {"export": str(self.directory), "stage": self.stage, "head": self.head}
 
 
-def export_student(run: Run, directory: Path | None = None, head: str | None = None) -> Exported:
+def export_student(
+    run: Run, directory: Path | None = None, head: str | None = None, *, images: bool = False
+) -> Exported:
     """Write the last finished stage's student as a sentence-transformers directory.
 
     Args:
@@ -55,13 +60,16 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
         directory: Where it goes; None puts it into the run.
         head: The head it uses; None takes the default that the student was trained with, or its
             first head where it has no such head yet.
+        images: Whether the vision encoder and all heads go with it, as a model that loads after
+            ``import student``; else it is the text side alone, which loads anywhere.
 
     Returns:
         What was exported.
 
     Raises:
-        PipeError: No stage is finished, the head does not exist, the stage's record is broken, or
-            the directory holds something else.
+        PipeError: No stage is finished, the head does not exist, the student has no vision encoder
+            where one is wanted, the stage's record is broken, or the directory holds something
+            else.
     """
     quiet_libraries()
     places = run.students
@@ -79,9 +87,14 @@ def export_student(run: Run, directory: Path | None = None, head: str | None = N
         weights=weights_digest(places.final(number)),
         head=_head(student, head, number),
     )
-    target = directory or run.export
-    card = model_card(_facts(run, student, recorded, record))
-    export(student, target, card=card, record=record)
+    facts = _facts(run, student, recorded, record)
+    if images:
+        target = directory or run.export_of_images
+        facts = replace(facts, vision=_vision(run, student, recorded))
+        export_whole(student, target, card=model_card(facts), record=record)
+    else:
+        target = directory or run.export
+        export(student, target, card=model_card(facts), record=record)
     return Exported(target, number, record.head)
 
 
@@ -156,6 +169,25 @@ def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRe
         teachers=tuple(_teachers(run, recorded.teachers)),
         results=_results(run, record.weights),
         made_with=f"jasper-distill {record.version}",
+    )
+
+
+def _vision(run: Run, student: Student, recorded: StageIdentity) -> CardVision:
+    """The vision encoder, and the pairs that it was trained on if the run still holds them."""
+    config, vision = recorded.student.vision, student.seeing()
+    start = "a tower from random weights"
+    if config is not None and config.start is not None:
+        start = public_name(config.start)[0]
+    sources: tuple[CardSource, ...] = ()
+    if (run.pairs / "manifest.json").exists():
+        pairs = PairCorpus.open(run.pairs).captions.manifest.sources
+        sources = tuple(CardSource(s.name, s.spans, s.license) for s in pairs)
+    return CardVision(
+        start=start,
+        license=config.license if config is not None and config.start is not None else None,
+        parameters=sum(parameter.numel() for parameter in vision.parameters()),
+        tokens=vision.tokens,
+        sources=sources,
     )
 
 

@@ -109,6 +109,11 @@ class Run:
         return self.directory / "export"
 
     @property
+    def export_of_images(self) -> Path:
+        """The exported student with its vision encoder."""
+        return self.directory / "export-images"
+
+    @property
     def students(self) -> Places:
         """Where the start and every stage's students lie."""
         return Places(self.directory / "student")

@@ -1,6 +1,7 @@
 """Text backbones: loading, keeping some layers, and attention in both directions."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -17,7 +18,9 @@ from transformers import (
 
 from data_prep.errors import PipeError, first_line
 from student.attention import require_bidirectional
+from student.jasper_format import is_jasper, text_config
 from student.layers import keep_layers
+from student.loading import without_report
 
 # Settings that are dropout probabilities, except those of a task's head, which no student has.
 _DROPOUT = re.compile(r"dropout|pdrop")
@@ -30,7 +33,8 @@ def load_backbone(
     """Load a transformers backbone in float32, with attention in both directions.
 
     Args:
-        directory: A local model directory with safetensors weights.
+        directory: A local model directory with safetensors weights; of a released Jasper, the
+            text encoder is taken.
         layers: The layers to keep, counted from 0; None keeps all.
         dropout: Dropout probability set everywhere in the backbone.
 
@@ -42,18 +46,24 @@ def load_backbone(
             attends in one direction only.
     """
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        released = is_jasper(directory)
+        config = (
+            text_config(directory)
+            if released
+            else AutoConfig.from_pretrained(directory, local_files_only=True)
+        )
         _require_text_encoder(config, directory)
         _configure(config, dropout)
-        model, report = AutoModel.from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with without_report() if released else nullcontext():
+            model, report = AutoModel.from_pretrained(
+                directory,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except PipeError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

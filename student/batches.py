@@ -43,11 +43,12 @@ class RowReader(Protocol):
             rows: Row numbers.
         """
 
-    def read(self, rows: Rows) -> DistillBatch:
+    def read(self, rows: Rows, step: int) -> DistillBatch:
         """Read a batch.
 
         Args:
             rows: Row numbers, (B,).
+            step: The step that they are drawn in.
 
         Raises:
             PipeError: A row has no committed vector, or the store or an input is not the corpus's.
@@ -110,7 +111,7 @@ class BatchStream(IterableDataset[DistillBatch | PipeError]):
             if (step - self.steps.start) % window == 0:
                 # A window reads from all its shards at once, so the next one is announced as well.
                 reader.expect(self._rows_of(range(step, min(step + 2 * window, self.steps.stop))))
-            yield reader.read(self.ranks.share(self.order.batch(step)))
+            yield reader.read(self.ranks.share(self.order.batch(step)), step)
 
     def _rows_of(self, steps: range) -> Rows:
         batches = self.order.batches(steps.start, steps.stop)

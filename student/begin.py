@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_prep.corpus import Corpus
+from data_prep.draws import draw
 from data_prep.errors import PipeError
 from data_prep.files import write_json
 from data_prep.pairs.corpus import PairCorpus
@@ -11,6 +12,7 @@ from student.batches import BatchStream, RowSource
 from student.cache_room import require_room
 from student.checkpoint import load_weights
 from student.config import LossConfig, StageConfig, TrainingConfig
+from student.crops import Crops
 from student.distillation import Distillation, Report, StageData
 from student.identity import (
     AvailableShards,
@@ -107,6 +109,7 @@ class BegunStage:
                 tokens=student.image_ids(),
                 pixels=vision.processor,
                 group_images=vision.images_within(most),
+                crops=Crops(self.settings.least_crop, draw(self.training.seed, "crops")),
             )
         tokenization = Tokenization(student.tokenizer, student.prompts, student.max_tokens, most)
         return TextRows(data.corpus, data.store, data.weights, tokenization, pooled)

@@ -104,7 +104,7 @@ def model_card(facts: CardFacts) -> str:
     sections = [
         f"# {facts.name}",
         _introduction(facts),
-        _usage(facts),
+        _usage_of_images(facts) if facts.vision else _usage(facts),
         _heads(facts),
         _recipe(facts),
         _corpus(facts),
@@ -133,16 +133,24 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _introduction(facts: CardFacts) -> str:
     teachers = " and ".join(teacher.name for teacher in facts.teachers)
+    inputs = "texts and images" if facts.vision else "texts"
+    sees = ""
+    if facts.vision:
+        sees = (
+            f"- Vision: {facts.vision.start}, {facts.vision.parameters:,} parameters more, "
+            f"{facts.vision.tokens} tokens an image\n"
+        )
     dim = next(head.dim for head in facts.heads if head.name == facts.default_head)
     return (
-        "A sentence-transformers model: it maps texts to unit vectors whose dot product is their "
-        f"similarity. It was distilled from {teachers}, after the method of "
+        f"A sentence-transformers model: it maps {inputs} to unit vectors whose dot product is "
+        f"their similarity. It was distilled from {teachers}, after the method of "
         "[Jasper and Stella](https://arxiv.org/abs/2412.19048), "
         f"starting from {facts.base_model}.\n\n"
         f"- Parameters: {facts.parameters:,}\n"
         f"- Dimensions: {dim}\n"
         f"- Longest text: {facts.max_tokens} tokens\n"
         "- Pooling: mean over all tokens\n"
+        f"{sees}"
         f"- Made with: {facts.made_with}"
     )
 
@@ -167,17 +175,43 @@ def _usage(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
+def _usage_of_images(facts: CardFacts) -> str:
+    lines = [
+        "## Usage",
+        "",
+        "```python",
+        "import student  # of jasper-distill: makes the model known, no code comes from here",
+        "from PIL import Image",
+        "from sentence_transformers import SentenceTransformer",
+        "",
+        f'model = SentenceTransformer("{facts.name}")',
+        'images = model.encode([Image.open("a.jpg"), Image.open("b.jpg")])',
+        'captions = model.encode(["two small red stars at the top left"])',
+        "print(model.similarity(captions, images))",
+        "```",
+        "",
+        "An input is a text, an image, or a dictionary of both: "
+        '`{"text": "...", "image": Image.open("a.jpg")}`.',
+    ]
+    return "\n".join(lines)
+
+
 def _heads(facts: CardFacts) -> str:
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (head.name, head.dim, f"`{head.directory}`", "in use" * (head.name == facts.default_head))
         for head in facts.heads
     ]
+    header: tuple[str, ...] = ("head", "dimensions", "directory", "")
+    another = "change the path of the Dense module in `modules.json` to its directory"
+    if facts.vision:
+        rows, header = [(name, dim, use) for name, dim, _, use in rows], ("head", "dimensions", "")
+        another = f'name it: `encode(inputs, task="{facts.heads[-1].name}")`'
     nested = [head for head in facts.heads if head.nested_in]
-    text = f"## Heads\n\n{_markdown(('head', 'dimensions', 'directory', ''), rows)}"
+    text = f"## Heads\n\n{_markdown(header, rows)}"
     if len(rows) > 1:
         text += (
-            "\n\nThe heads are independent layers on the pooled state. To use another one, change "
-            "the path of the Dense module in `modules.json` to its directory. A prefix of a "
+            "\n\nThe heads are independent layers on the pooled state. To use another one, "
+            f"{another}. A prefix of a "
             "longer vector (`truncate_dim`) is not a shorter head's vector"
         )
         text += ", but for these: " if nested else "."
@@ -200,7 +234,8 @@ def _recipe(facts: CardFacts) -> str:
 def _corpus(facts: CardFacts) -> str:
     if not facts.sources:
         return "## Corpus\n\nThe corpus that it was trained on is no longer known."
-    rows = [(s.name, f"{s.texts:,}", _shown(s.license)) for s in facts.sources]
+    pairs = facts.vision.sources if facts.vision else ()
+    rows = [(s.name, f"{s.texts:,}", _shown(s.license)) for s in (*facts.sources, *pairs)]
     return f"## Corpus\n\n{_markdown(('source', 'texts', 'licence'), rows)}"
 
 
@@ -243,7 +278,16 @@ def _origins(facts: CardFacts) -> dict[str, str | None]:
         {f"the start ({facts.base_model})": facts.base_license}
         | {f"the teacher {t.name}": t.license for t in facts.teachers}
         | (sources or {"the corpus": None})
+        | _origins_of_images(facts)
     )
+
+
+def _origins_of_images(facts: CardFacts) -> dict[str, str | None]:
+    vision = facts.vision
+    if vision is None:
+        return {}
+    tower = {f"the vision encoder ({vision.start})": vision.license} if vision.license else {}
+    return tower | {f"the images of {s.name}": s.license for s in vision.sources}
 
 
 def _stated(license_name: str | None) -> str | None:

@@ -76,6 +76,25 @@ class CardTeacher:
 
 
 @dataclass(frozen=True, slots=True)
+class CardVision:
+    """The vision encoder of an export that takes images.
+
+    Attributes:
+        start: What it started from, in words or as a hub name.
+        license: Licence of that; None for a tower that began with random weights.
+        parameters: Its parameters.
+        tokens: How many tokens an image becomes.
+        sources: The image-caption pairs it was trained on.
+    """
+
+    start: str
+    license: str | None
+    parameters: int
+    tokens: int
+    sources: tuple[CardSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CardFacts:
     """Everything that the card says.
 
@@ -95,6 +114,7 @@ class CardFacts:
         teachers: The teachers.
         results: The evaluation as a plain text table; empty if there is none.
         made_with: The tool and its version.
+        vision: The vision encoder; None for an export of texts alone.
     """
 
     name: str
@@ -112,3 +132,4 @@ class CardFacts:
     teachers: tuple[CardTeacher, ...]
     results: str
     made_with: str
+    vision: CardVision | None = None

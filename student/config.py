@@ -221,6 +221,8 @@ class StageConfig(Settings):
         heads: For each head that has a loss, the names of its losses.
         inputs: What the stage trains on: the corpus's ``texts``, or the ``images`` of the recipe's
             image-caption pairs, whose target is for every head the caption's own vector (2.5).
+        least_crop: Of a stage on images: the least share of an image's sides that a random crop of
+            it keeps; 1 shows every image whole.
         target: Where the heads get their target from: ``teachers``, or the name of one of the
             student's own heads, which alone learns from them (self-distillation, section 2.4).
         cache_pooled: Whether the frozen backbone's pooled states of all rows that the stage draws
@@ -250,6 +252,7 @@ class StageConfig(Settings):
     lora: LoraConfig | None = None
     heads: dict[str, tuple[LossName, ...]] = Field(min_length=1)
     inputs: Inputs = "texts"
+    least_crop: float = Field(default=1.0, gt=0, le=1)
     target: str = TEACHERS_TARGET
     init: Literal["random", "least_squares"] = "random"
     init_rows: int = Field(default=8192, gt=0)
@@ -294,6 +297,8 @@ class StageConfig(Settings):
         self._require_evaluations()
         if self.inputs == "images":
             self._require_frozen_captions()
+        elif self.least_crop < 1:
+            raise ValueError("least_crop is set, which only a stage with inputs = 'images' has")
         if self.cache_pooled and self.pooled_from is not None:
             raise ValueError(
                 "cache_pooled and pooled_from are both set; expected one of them, since each says "

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from student.encode import ACCELERATOR_TOKENS, CPU_TOKENS, evaluating
 from student.model import Student
-from student.pair_rows import image_groups
+from student.pair_rows import decoded, image_groups
 
 _IMAGES_AT_ONCE = 256
 """Decoded together; bounds the memory of a large set."""
@@ -38,7 +38,7 @@ def image_states(student: Student, files: Sequence[bytes]) -> npt.NDArray[np.flo
     states = [np.empty((0, student.hidden), np.float32)]
     with evaluating(student):
         for first in range(0, len(files), _IMAGES_AT_ONCE):
-            some = list(files[first : first + _IMAGES_AT_ONCE])
+            some = [decoded(data, vision.processor) for data in files[first:][:_IMAGES_AT_ONCE]]
             for group in image_groups(some, tokens, vision.processor, size):
                 states_BH = student.pooled(
                     group["input_ids"].to(device),

@@ -18,8 +18,9 @@ from data_prep.files import atomic_directory, write_json
 from student.export_record import ExportRecord
 from student.model import Student
 
-_MODULES = "modules.json"
-_TYPES = "sentence_transformers.models"
+MODULES = "modules.json"
+MODULE_TYPES = "sentence_transformers.models"
+"""Where sentence-transformers has had its modules since version 2."""
 
 
 def export(student: Student, directory: Path, card: str, record: ExportRecord) -> Path:
@@ -47,11 +48,7 @@ def export(student: Student, directory: Path, card: str, record: ExportRecord) -
             f"the student has no head {record.head!r} to export; its heads are "
             f"{', '.join(heads) or 'none, so train a stage first'}."
         )
-    if directory.exists() and not _replaceable(directory):
-        raise PipeError(
-            f"{directory} exists and is no export of this project; expected a new directory or an "
-            "earlier export, so choose another directory, or remove that one if nobody needs it."
-        )
+    require_replaceable(directory)
     with atomic_directory(directory) as unfinished:
         _write_text_encoder(student, unfinished)
         write_json(
@@ -66,7 +63,7 @@ def export(student: Student, directory: Path, card: str, record: ExportRecord) -
         )
         for name, layer in heads.items():
             _write_dense(layer, unfinished / dense_directory(student, name))
-        write_json(unfinished / _MODULES, _modules(dense_directory(student, record.head)))
+        write_json(unfinished / MODULES, _modules(dense_directory(student, record.head)))
         record.write(unfinished)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
     return directory
@@ -87,11 +84,25 @@ def dense_directory(student: Student, head: str) -> str:
     return f"2_Dense_{widths[head]}" + (f"_{head}" if shared else "")
 
 
-def _replaceable(directory: Path) -> bool:
-    """Whether a path is an earlier export of this project or an empty directory."""
-    if not directory.is_dir():
-        return False
-    return ExportRecord.read(directory) is not None or not any(directory.iterdir())
+def require_replaceable(directory: Path) -> None:
+    """Check that an export may be put in a place.
+
+    Args:
+        directory: Where it belongs.
+
+    Raises:
+        PipeError: Something else is there.
+    """
+    if not directory.exists():
+        return
+    ours = directory.is_dir() and (
+        ExportRecord.read(directory) is not None or not any(directory.iterdir())
+    )
+    if not ours:
+        raise PipeError(
+            f"{directory} exists and is no export of this project; expected a new directory or an "
+            "earlier export, so choose another directory, or remove that one if nobody needs it."
+        )
 
 
 def _write_text_encoder(student: Student, directory: Path) -> None:
@@ -101,6 +112,16 @@ def _write_text_encoder(student: Student, directory: Path) -> None:
         directory / "sentence_bert_config.json",
         {"max_seq_length": student.max_tokens, "do_lower_case": False},
     )
+    write_prompts(student, directory)
+
+
+def write_prompts(student: Student, directory: Path) -> None:
+    """Write ``config_sentence_transformers.json``, with the student's prompts.
+
+    Args:
+        student: The model.
+        directory: The export.
+    """
     question, passage = student.prompts.question, student.prompts.passage
     prompted = bool(question or passage)
     write_json(
@@ -143,6 +164,6 @@ def _modules(dense: str) -> list[dict[str, Any]]:
         ("3_Normalize", "Normalize"),
     ]
     return [
-        {"idx": index, "name": str(index), "path": path, "type": f"{_TYPES}.{kind}"}
+        {"idx": index, "name": str(index), "path": path, "type": f"{MODULE_TYPES}.{kind}"}
         for index, (path, kind) in enumerate(parts)
     ]

@@ -22,6 +22,7 @@ from student.image_tokens import (
     place_images,
     require_room,
 )
+from student.jasper_format import is_jasper, read_heads
 from student.saved import load_student, save_student
 from student.vision import VisionEncoder
 from teacher_cache.config import Prompts
@@ -104,7 +105,8 @@ class Student(nn.Module):
             config: The recipe's student.
 
         Returns:
-            A student without heads.
+            A student without heads; where the start is a released Jasper, with those of its heads
+            that the recipe names.
 
         Raises:
             PipeError: The start is not there or cannot be loaded.
@@ -114,7 +116,7 @@ class Student(nn.Module):
         require_positions(backbone, config.max_tokens)
         tokenizer = load_tokenizer(directory)
         require_vocabulary(backbone, tokenizer)
-        return cls(
+        student = cls(
             backbone,
             tokenizer,
             max_tokens=config.max_tokens,
@@ -122,6 +124,9 @@ class Student(nn.Module):
             default_head=config.default_head,
             dropout=config.dropout,
         )
+        if is_jasper(directory):
+            student.heads.update(read_heads(directory, student.hidden, config.heads))
+        return student
 
     @classmethod
     def load(cls, directory: Path) -> Self:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 
 from data_prep.pairs.config import MOST_PIXELS
 from data_prep.pairs.corpus import PairCorpus
 from data_prep.pairs.images import decode_rgb
 from student.batches import DistillBatch
 from student.config import CAPTIONS_TEACHER
+from student.crops import Crops
 from student.model import TokenGroup
 from student.row_set import Rows
 from student.vision import ImagePixels
@@ -30,6 +32,7 @@ class PairRows:
         tokens: The token ids that an image is for the text encoder.
         pixels: From images to the vision encoder's input.
         group_images: Images in a group.
+        crops: What is done to an image first.
     """
 
     pairs: Path
@@ -37,6 +40,7 @@ class PairRows:
     tokens: tuple[int, ...]
     pixels: ImagePixels
     group_images: int
+    crops: Crops
 
     def open(self) -> "PairReader":
         """As ``RowSource``."""
@@ -62,49 +66,60 @@ class PairReader:
         """As ``RowReader``."""
         self.store.expect(rows, [CAPTIONS_TEACHER])
 
-    def read(self, rows: Rows) -> DistillBatch:
+    def read(self, rows: Rows, step: int) -> DistillBatch:
         """As ``RowReader``; ``target`` is captions_BH."""
         captions_BH = self.store.read_states(CAPTIONS_TEACHER, rows)
+        source = self.source
+        images = (
+            source.crops(decoded(data, source.pixels), step, int(row))
+            for data, row in zip(self.pairs.images(rows), rows, strict=True)
+        )
         return DistillBatch(
-            groups=image_groups(
-                self.pairs.images(rows),
-                self.source.tokens,
-                self.source.pixels,
-                self.source.group_images,
-            ),
+            groups=image_groups(list(images), source.tokens, source.pixels, source.group_images),
             pooled=None,
             target=torch.from_numpy(captions_BH),
             rows=torch.from_numpy(rows),
         )
 
 
-def image_groups(
-    files: list[bytes], tokens: tuple[int, ...], pixels: ImagePixels, group_images: int
-) -> list[TokenGroup]:
-    """Decode images and put them into groups, each image an input of its own.
+def decoded(data: bytes, pixels: ImagePixels) -> Image:
+    """Decode an image as far as the vision encoder can see.
 
     Args:
-        files: B encoded images.
+        data: An encoded image.
+        pixels: Says how large the vision encoder's images are.
+
+    Returns:
+        The image in RGB, perhaps at a part of its size.
+
+    Raises:
+        PipeError: It cannot be decoded.
+    """
+    return decode_rgb(data, max_pixels=MOST_PIXELS, at_least=pixels.image_size)
+
+
+def image_groups(
+    images: list[Image], tokens: tuple[int, ...], pixels: ImagePixels, group_images: int
+) -> list[TokenGroup]:
+    """Put images into groups, each image an input of its own.
+
+    Args:
+        images: B images.
         tokens: The token ids that an image is for the text encoder.
         pixels: From images to the vision encoder's input.
         group_images: Images in a group.
 
     Returns:
         Groups of consecutive images.
-
-    Raises:
-        PipeError: An image cannot be decoded.
     """
     groups = []
-    for first in range(0, len(files), group_images):
-        some = files[first : first + group_images]
-        side = pixels.image_size
-        images = [decode_rgb(data, max_pixels=MOST_PIXELS, at_least=side) for data in some]
+    for first in range(0, len(images), group_images):
+        some = images[first : first + group_images]
         groups.append(
             TokenGroup(
                 input_ids=torch.tensor(tokens, dtype=torch.int64).expand(len(some), -1),
                 attention_mask=torch.ones((len(some), len(tokens)), dtype=torch.int64),
-                pixel_values=pixels(images),
+                pixel_values=pixels(some),
             )
         )
     return groups

@@ -57,7 +57,7 @@ class TextReader:
         """As ``RowReader``."""
         self.store.expect(rows, list(self.source.weights))
 
-    def read(self, rows: Rows) -> DistillBatch:
+    def read(self, rows: Rows, step: int) -> DistillBatch:
         """As ``RowReader``."""
         groups, pooled = [], None
         if self.source.pooled is not None:

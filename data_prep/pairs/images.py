@@ -104,6 +104,21 @@ def decode_rgb(
     return upright
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Bring an opened image to what ``decode_rgb`` makes of its file.
+
+    Args:
+        image: An image of any mode.
+
+    Returns:
+        A copy in mode RGB, turned as the camera noted.
+
+    Raises:
+        BadImageError: Its pixels have no known range.
+    """
+    return _turned(_rgb(image), _orientation(image))
+
+
 def _check_size(size: tuple[int, int], max_pixels: int, min_side: int) -> None:
     width, height = size
     if width * height > max_pixels:

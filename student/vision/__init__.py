@@ -3,5 +3,6 @@
 from student.vision.encoder import VisionEncoder
 from student.vision.pixels import ImagePixels
 from student.vision.poolers import POOLERS
+from student.vision.tokens import VisionTokens
 
-__all__ = ["POOLERS", "ImagePixels", "VisionEncoder"]
+__all__ = ["POOLERS", "ImagePixels", "VisionEncoder", "VisionTokens"]

@@ -2,28 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 
 import torch
+from PIL.Image import Image
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import PreTrainedModel
 
 from data_prep.config import Settings
-from data_prep.draws import draw
 from data_prep.errors import PipeError, first_line
 from data_prep.files import atomic_directory, read_json, write_json
 from student.config import Pooler, VisionConfig
 from student.vision.pixels import ImagePixels
-from student.vision.poolers import POOLERS
+from student.vision.tokens import VisionTokens
 from student.vision.tower import load_tower, new_tower
 from student.weights import own_storage
 from teacher_cache.models import model_directory
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _RECORD = "vision.json"
 _POOLER = "pooler.safetensors"
@@ -45,16 +41,10 @@ class VisionRecord(Settings):
     hidden: int = Field(gt=0)
 
 
-class VisionEncoder(nn.Module):
-    """A SigLIP tower and a pooler.
+class VisionEncoder(VisionTokens):
+    """A SigLIP tower, a pooler, and the image processor in front of them.
 
     Attributes:
-        tower: The transformers model, without its attention-pooling head.
-        pooler: The states of the patches to tokens, as ``kind`` says.
-        kind: The pooler's name.
-        tokens: How many tokens an image becomes, N.
-        hidden: Width of a token, H.
-        image_size: Side of the square that an image becomes, in pixels, S.
         processor: Images to pixel values; it can be pickled and needs no tower.
     """
 
@@ -81,17 +71,7 @@ class VisionEncoder(nn.Module):
         Raises:
             PipeError: The pooler cannot make that many tokens.
         """
-        super().__init__()
-        config = tower.config
-        side = config.image_size // config.patch_size
-        self.tower = tower
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(draw(seed, "vision", "pooler"))
-            self.pooler = POOLERS[kind](config.hidden_size, hidden, tokens, side)
-        self.kind = kind
-        self.tokens = tokens
-        self.hidden = hidden
-        self.image_size = int(config.image_size)
+        super().__init__(tower, kind=kind, tokens=tokens, hidden=hidden, seed=seed)
         self.processor = processor
 
     @classmethod
@@ -185,7 +165,7 @@ class VisionEncoder(nn.Module):
         patches = (self.image_size // int(self.tower.config.patch_size)) ** 2
         return max(1, tokens // max(patches, self.tokens))
 
-    def pixels(self, images: Sequence["Image"]) -> torch.Tensor:
+    def pixels(self, images: Sequence[Image]) -> torch.Tensor:
         """Turn images into what ``forward`` takes.
 
         Args:
@@ -195,16 +175,3 @@ class VisionEncoder(nn.Module):
             pixel_values, (I, 3, S, S), float32.
         """
         return self.processor(images)
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Turn pixel values into tokens that stand in a text's place.
-
-        Args:
-            pixel_values: (I, 3, S, S).
-
-        Returns:
-            tokens_INH.
-        """
-        states_IPV = self.tower(pixel_values=pixel_values).last_hidden_state
-        tokens_INH: torch.Tensor = self.pooler(states_IPV)
-        return tokens_INH

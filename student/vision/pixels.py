@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
+from PIL import Image
 from transformers import AutoImageProcessor, BaseImageProcessor, SiglipImageProcessorPil
 
 from data_prep.errors import PipeError, first_line
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class ImagePixels:
         Args:
             image_size: Side of the square that an image becomes, in pixels.
         """
-        _require_pillow()
         half = [0.5, 0.5, 0.5]
         size = {"height": image_size, "width": image_size}
         return cls(SiglipImageProcessorPil(size=size, image_mean=half, image_std=half), image_size)
@@ -52,7 +49,6 @@ class ImagePixels:
         Raises:
             PipeError: The directory has none, or one that makes images of another size.
         """
-        _require_pillow()
         try:
             # torchvision resizes a little differently, and would be one more package.
             processor = AutoImageProcessor.from_pretrained(
@@ -68,7 +64,7 @@ class ImagePixels:
         pixels._require_size(directory)
         return pixels
 
-    def __call__(self, images: Sequence["Image"]) -> torch.Tensor:
+    def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Turn images into what the tower takes.
 
         Args:
@@ -93,8 +89,6 @@ class ImagePixels:
 
     def _require_size(self, directory: Path) -> None:
         """Try the processor on an image that is no square and smaller than any tower's."""
-        from PIL import Image  # noqa: PLC0415 - only students with images need it
-
         expected = (1, 3, self.image_size, self.image_size)
         try:
             found = tuple(self([Image.new("RGB", (7, 5))]).shape)
@@ -109,12 +103,3 @@ class ImagePixels:
                 f"image, and the vision tower takes {expected}; expected files of one checkpoint, "
                 "so copy preprocessor_config.json again."
             )
-
-
-def _require_pillow() -> None:
-    try:
-        import PIL  # noqa: F401, PLC0415
-    except ImportError:
-        raise PipeError(
-            "images need the package Pillow, which is not installed; pip install pillow."
-        ) from None

@@ -6,15 +6,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, SiglipVisionConfig, SiglipVisionModel
-from transformers.utils import logging as transformers_logging
 
 from data_prep.draws import draw
 from data_prep.errors import PipeError, first_line
 from data_prep.files import read_json
 from student.config import NewTowerConfig
+from student.jasper_format import MODEL_TYPE
+from student.loading import without_report
 
 _TOWER = "siglip_vision_model"
-_WHOLE = "siglip"
+_WHOLE = {"siglip", MODEL_TYPE}
+# A released Jasper's names, to those of a tower; either is assumed (see student.jasper_format).
+_JASPERS_NAMES = {r"^vision_model\.vision_model\.": "vision_model."}
 
 
 def load_tower(directory: Path) -> PreTrainedModel:
@@ -23,7 +26,7 @@ def load_tower(directory: Path) -> PreTrainedModel:
     SigLIP2's checkpoints of fixed resolution are of the same kind as SigLIP's.
 
     Args:
-        directory: A checkpoint of the tower alone, or of a whole SigLIP model.
+        directory: A checkpoint of the tower alone, of a whole SigLIP model, or a released Jasper.
 
     Returns:
         The tower, in evaluation mode, without the attention-pooling head that nobody asks.
@@ -31,26 +34,24 @@ def load_tower(directory: Path) -> PreTrainedModel:
     Raises:
         PipeError: The directory holds no such tower, or a broken one.
     """
-    config = _config(directory)
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # a table of the tensors that are not the tower's
+    config, kind = _config(directory)
     try:
-        tower, report = SiglipVisionModel.from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with without_report():
+            tower, report = SiglipVisionModel.from_pretrained(
+                directory,
+                config=config,
+                dtype=torch.float32,
+                key_mapping=_JASPERS_NAMES if kind == MODEL_TYPE else None,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise PipeError(
             f"{directory} holds no vision tower that transformers can load from safetensors "
             f"({first_line(error)}); expected config.json and model.safetensors of a SigLIP "
             "checkpoint."
         ) from None
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     missing = sorted(report["missing_keys"])
     if missing:
         raise PipeError(
@@ -96,7 +97,7 @@ def vision_config(settings: dict[str, Any]) -> SiglipVisionConfig:
     return SiglipVisionConfig(**settings | {"vision_use_head": False, "attention_dropout": 0.0})
 
 
-def _config(directory: Path) -> SiglipVisionConfig:
+def _config(directory: Path) -> tuple[SiglipVisionConfig, str]:
     settings = read_json(directory / "config.json")
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     if kind in {"siglip2", "siglip2_vision_model"}:
@@ -104,13 +105,13 @@ def _config(directory: Path) -> SiglipVisionConfig:
             f"{directory} holds a SigLIP2 model that takes images of any shape (naflex); choose a "
             "checkpoint of fixed resolution, such as google/siglip2-so400m-patch14-384."
         )
-    if kind not in {_TOWER, _WHOLE}:
+    if kind != _TOWER and kind not in _WHOLE:
         raise PipeError(
-            f"{directory} holds a model of the type {kind!r}, expected SigLIP's ({_WHOLE!r} or "
+            f"{directory} holds a model of the type {kind!r}, expected SigLIP's ('siglip' or "
             f"{_TOWER!r}); choose a SigLIP or SigLIP2 checkpoint of fixed resolution as the start "
             "of student.vision."
         )
-    if kind == _WHOLE:
+    if kind in _WHOLE:
         settings = settings.get("vision_config")
     if not isinstance(settings, dict):
         raise PipeError(
@@ -129,4 +130,4 @@ def _config(directory: Path) -> SiglipVisionConfig:
             f"the vision tower in {directory} takes images of {config.image_size} pixels in "
             f"patches of {config.patch_size}; expected squares, so choose another checkpoint."
         )
-    return config
+    return config, kind

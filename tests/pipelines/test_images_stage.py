@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -222,3 +223,30 @@ def test_a_wrong_recipe_is_a_sentence(run, change, sentence):
     done = call(run, "distill", "--stage", "4", "--set", change)
     assert done.exit_code != 0
     assert sentence in " ".join(done.output.split()), done.output
+
+
+def test_both_exports_give_the_same_vectors(finished):
+    """The one of texts alone loads anywhere; the whole one after `import student`."""
+    from sentence_transformers import SentenceTransformer
+
+    for options in ((), ("--images",)):
+        done = call(finished, "export", *options)
+        assert done.exit_code == 0, done.output
+    texts = ["read a file", "day and night. the sea."]
+    plain, whole = (SentenceTransformer(str(finished / n)) for n in ("export", "export-images"))
+    np.testing.assert_allclose(plain.encode(texts), whole.encode(texts), atol=1e-6)
+    student = Student.load(stage(finished, 4))
+    files = PairCorpus.open(finished / "pairs" / "corpus").images(range(3))
+    states = image_states(student, files)
+    for head in ("fc1", "fc2"):
+        images = whole.encode([Image.open(BytesIO(data)) for data in files], task=head)
+        np.testing.assert_allclose(images, head_vectors(student, states, head), atol=1e-5)
+    card = (finished / "export-images" / "README.md").read_text()
+    assert "import student" in card and "the images of shapes" in card
+    assert "documents" in card  # the corpus that the text side was trained on is still known
+
+
+def test_a_student_of_texts_has_no_images_to_export(run):
+    done = call(run, "export", "--images")
+    assert done.exit_code == 1
+    assert "no vision encoder" in done.output

@@ -1,9 +1,11 @@
 """Images in the student: their tokens stand in a text's place, and nothing else moves."""
 
+import numpy as np
 import pytest
 import torch
 
 from data_prep.errors import PipeError
+from student.crops import Crops
 from student.image_tokens import IMAGE_TOKEN, image_text, without_image_tokens
 from student.model import Student
 from tests.student.families import FAMILIES, save_family
@@ -142,3 +144,18 @@ def test_what_a_user_writes_is_no_image(seeing):
     marked = seeing.tokenizer(image_text(1), add_special_tokens=False)["input_ids"]
     assert not set(ids) & set(marked)
     assert without_image_tokens("plain <|text|>") == "plain <|text|>"
+
+
+def test_a_crop_follows_from_seed_step_and_row():
+    image = pictures(3)[2]
+    crops = Crops(0.5, seed=1)
+    first = crops(image, 3, 7)
+    assert np.array_equal(first, Crops(0.5, seed=1)(image, 3, 7))
+    others = [crops(image, 4, 7), crops(image, 3, 8), Crops(0.5, seed=2)(image, 3, 7)]
+    assert all(first.size != one.size or not np.array_equal(first, one) for one in others)
+    for step in range(50):
+        part = crops(image, step, 0)
+        assert all(
+            side / 2 - 1 < cut <= side for cut, side in zip(part.size, image.size, strict=True)
+        )
+    assert Crops(1.0, seed=1)(image, 3, 7) is image
