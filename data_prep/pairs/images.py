@@ -1,10 +1,12 @@
 """One image file: refused with a reason, or decoded to 8-bit RGB as it is meant to be seen.
 
-Only common formats of pixels are opened (never SVG, PostScript or anything else that is a
-program). Of an animation, the first frame counts. The orientation that a camera noted is applied,
-what is transparent stands on white, and 16 bits are scaled to 8.
+Only common formats of pixels are opened: never SVG, PostScript or anything else that is a program,
+and no TIFF, whose library writes what it finds to the terminal. Of an animation, the first frame
+counts. The orientation that a camera noted is applied, what is transparent stands on white, and 16
+bits are scaled to 8.
 """
 
+import logging
 import warnings
 from io import BytesIO
 
@@ -13,8 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 from data_prep.errors import PipeError, first_line
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".ppm")
 
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -26,6 +28,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow logs some errors besides raising them; without a handler, Python prints them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 
 
@@ -74,7 +79,6 @@ def decode_rgb(
                 if at_least is not None:
                     image.draft(None, (at_least, at_least))
                 image.load()
-                # After loading: Pillow has turned a TIFF by then, and says so.
                 upright = _turned(_rgb(image), _orientation(image))
         except BadImageError:
             raise
@@ -168,11 +172,5 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _from_integers(image: Image.Image) -> Image.Image:
     """Scale grey values of 16 bits to 8; ``convert`` would cut them off at 255."""
     values_HW = np.asarray(image).astype(np.int64)
-    if values_HW.min() < 0 or values_HW.max() > 65535:
-        raise BadImageError(
-            "unknown_range",
-            f"found an image with pixel values from {values_HW.min()} to {values_HW.max()}, "
-            "expected 8 or 16 bits; convert it or leave it out.",
-        )
     scaled_HW = ((values_HW * 255 + 32767) // 65535).astype(np.uint8)
     return Image.fromarray(scaled_HW).convert("RGB")

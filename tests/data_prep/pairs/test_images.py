@@ -46,7 +46,7 @@ def png_of(width: int, height: int, depth: int, colour: int, rows: bytes) -> byt
     )
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM"])
 def test_lossless_formats_keep_every_pixel(kind: str) -> None:
     image = picture(1)
     assert (decoded(encoded(image, kind)) == np.asarray(image)).all()
@@ -58,8 +58,8 @@ def test_16_bit_grey_is_scaled_and_not_cut_off() -> None:
     expected = np.round(values / 257).astype(int)  # 65535 = 257 * 255
     found = decoded(png_of(4, 2, 16, 0, rows))
     assert (found == expected[..., None]).all()
-    tiff = encoded(Image.fromarray(values), "TIFF")
-    assert (decoded(tiff) == expected[..., None]).all()
+    ppm = b"P5 4 2 65535\n" + values.astype(">u2").tobytes()
+    assert (decoded(ppm) == expected[..., None]).all()
 
 
 def test_16_bit_colour_is_scaled_to_a_level() -> None:
@@ -69,10 +69,12 @@ def test_16_bit_colour_is_scaled_to_a_level() -> None:
 
 
 def test_cmyk_is_converted() -> None:
-    inks = np.random.default_rng(0).integers(0, 256, (8, 8, 4), dtype=np.uint8)
-    found = decoded(encoded(Image.fromarray(inks, "CMYK"), "TIFF"))
+    # Blocks of one colour, of which JPEG loses next to nothing.
+    inks = np.random.default_rng(0).integers(0, 256, (6, 6, 4), dtype=np.uint8)
+    image = Image.fromarray(inks.repeat(16, 0).repeat(16, 1), "CMYK")
+    found = decoded(encoded(image, "JPEG", quality=100, subsampling=0))[8::16, 8::16]
     cmy, black = inks[..., :3].astype(int), inks[..., 3:].astype(int)
-    assert np.abs(found - (255 - cmy) * (255 - black) / 255).max() <= 1
+    assert np.abs(found - (255 - cmy) * (255 - black) / 255).max() <= 3
     # Plain red: no cyan, all magenta and yellow.
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     assert np.abs(decoded(encoded(red, "JPEG", quality=95)) - [255, 0, 0]).max() <= 6
@@ -115,7 +117,7 @@ def test_the_first_frame_of_an_animation_counts(kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_the_orientation_is_applied_once(orientation: int, kind: str) -> None:
     upright = np.asarray(picture(3))[:, :10]
     stored = {
@@ -131,7 +133,7 @@ def test_the_orientation_is_applied_once(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored))
-    assert (decoded(encoded(image, kind, exif=exif)) == upright).all()
+    assert (decoded(encoded(image, kind, exif=exif, lossless=True)) == upright).all()
 
 
 def test_a_jpeg_is_decoded_smaller_but_never_too_small() -> None:
@@ -144,7 +146,7 @@ def test_a_jpeg_is_decoded_smaller_but_never_too_small() -> None:
     assert decode_rgb(upright, max_pixels=MOST, at_least=4).size == (16, 16)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM"])
 def test_half_a_file_is_damaged(kind: str) -> None:
     data = encoded(picture(5, side=64), kind)
     assert refusal(data[: len(data) // 2]) in {"damaged", "not_an_image"}
@@ -155,7 +157,8 @@ def test_what_is_no_image() -> None:
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     for data in (svg, b"<html><img></html>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"no image", b"\0" * 64):
         assert refusal(data) == "not_an_image"
-    assert refusal(encoded(Image.new("F", (9, 9)), "TIFF")) == "unknown_range"
+    assert refusal(encoded(picture(1), "TIFF")) == "not_an_image"
+    assert refusal(b"Pf\n9 9\n-1.0\n" + bytes(9 * 9 * 4)) == "unknown_range"
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded() -> None:
@@ -175,3 +178,21 @@ def test_a_tiny_image_is_refused_if_asked() -> None:
     assert decode_rgb(dot, max_pixels=1).size == (1, 1)
     assert refusal(dot, min_side=2) == "too_small"
     assert refusal(encoded(Image.new("RGB", (100, 7))), min_side=8) == "too_small"
+
+
+def test_nothing_is_printed_and_nothing_but_a_sentence_is_raised(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    random = np.random.default_rng(0)
+    whole = [encoded(picture(6, 48), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")]
+    refused = 0
+    for turn in range(1200):
+        data = bytearray(whole[turn % len(whole)])
+        for place in random.integers(0, len(data), 1 + turn % 5) // (1 + turn % 9):
+            data[place] = random.integers(256)
+        try:
+            assert decode_rgb(bytes(data), max_pixels=MOST).mode == "RGB"
+        except PipeError:
+            refused += 1
+    assert 100 < refused < 1200
+    assert capfd.readouterr() == ("", "")
