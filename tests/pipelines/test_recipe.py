@@ -21,9 +21,12 @@ def test_jasper_holds_the_papers_numbers():
     assert recipe.target_width == 12288
     assert (recipe.losses.cosine, recipe.losses.similarity) == (10, 200)
     assert (recipe.losses.relative_similarity, recipe.losses.margin) == (20, 0.015)
-    assert [stage.steps for stage in recipe.stages] == [4000, 7000, 2200]
-    assert [stage.learning_rate for stage in recipe.stages] == [1e-4, 8e-5, 7e-5]
-    assert {stage.batch_size for stage in recipe.stages} == {128}
+    assert [stage.steps for stage in recipe.stages] == [4000, 7000, 2200, 3500]
+    assert [stage.learning_rate for stage in recipe.stages] == [1e-4, 8e-5, 7e-5, 1e-4]
+    assert [stage.batch_size for stage in recipe.stages] == [128, 128, 128, 90]
+    assert recipe.stages[3].trainable == ("vision.*",)
+    assert recipe.student.vision.start == "google/siglip-so400m-patch14-384"
+    assert (recipe.student.vision.pooler, recipe.student.vision.tokens) == ("adaptive", 300)
     assert recipe.corpus.texts == 8_000_000
     assert (recipe.corpus.cut_fraction, recipe.corpus.word_shuffle_fraction) == (0.3, 0.0008)
     assert (recipe.corpus.min_sentences, recipe.corpus.max_sentences) == (1, 10)
@@ -57,7 +60,7 @@ def test_overrides_change_values_of_every_type():
         ("corpus.sourcs=1", ["corpus.sourcs", "'sources'"]),
         ("corpus.sources.0.rol=question", ["corpus.sources.0.rol", "'role'"]),
         ("studnet.start=x", ["studnet", "'student'"]),
-        ("stages.9.steps=1", ["'9'", "0 to 2"]),
+        ("stages.9.steps=1", ["'9'", "0 to 3"]),
         ("stages.0.steps", ["no '='"]),
         ("stages.0.steps=-1", ["stages.0.steps", "greater than 0", "-1"]),
         ("stages.0.save_every=7", ["save_every", "multiple"]),
@@ -93,7 +96,7 @@ def test_every_number_of_jasper_is_cited():
     """A comment stands on the line, or above it at the head of the table or group."""
     text = (Path(__file__).parents[2] / "pipelines" / "recipes" / "jasper.toml").read_text()
     assert tomllib.loads(text)
-    for section in ("3.2", "2.3", "2.4", "3.1"):
+    for section in ("3.2", "2.3", "2.4", "2.5", "3.1"):
         assert section in text
 
 
