@@ -21,7 +21,7 @@ from student.identity import recorded_identity
 from student.model import Student
 from teacher_cache.store import TeacherStore
 from tests.pipelines.test_kill import kill_when, losses, start
-from tests.pipelines.tiny_run import write_inputs
+from tests.pipelines.tiny_run import pipe, write_inputs
 
 IMAGES = """
 [student.vision]
@@ -250,3 +250,18 @@ def test_a_student_of_texts_has_no_images_to_export(run):
     done = call(run, "export", "--images")
     assert done.exit_code == 1
     assert "no vision encoder" in done.output
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(run, finished):
+    """ZeRO-2 in two processes, killed, on with one: the first loss and gradient are the same."""
+    pytest.importorskip("deepspeed")
+    two = ("--launcher", "torchrun", "--nproc", "2")
+    checkpoints = run / "student" / "stage-4" / "checkpoints"
+    process = start("distill", "--run", str(run), "--stage", "4", *two)
+    assert kill_when(process, (checkpoints / "checkpoint-10" / "complete.json").exists)
+    assert pipe("distill", "--run", str(run), "--stage", "4").returncode == 0
+    ours, theirs = losses(run, 4), losses(finished, 4)
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert [step for step, *_ in ours] == [step for step, *_ in theirs]
+    assert ours[-1][1] == pytest.approx(theirs[-1][1], rel=1e-3)
