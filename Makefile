@@ -40,6 +40,7 @@ format: $(VENV)/.installed-dev  ## Format the code.
 
 bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	$(BIN)/python -m benchmarks.loss --quick
+	$(BIN)/python -m benchmarks.sentences --quick
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.teach --quick
 	$(BIN)/python -m benchmarks.store --quick --peers all
 	$(BIN)/python -m benchmarks.teach_gpu --quick --tiny

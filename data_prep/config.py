@@ -5,6 +5,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["passage", "question"]
+Take = Literal["query", "passages", "all"]
+OnError = Literal["stop", "skip"]
 Fraction = float
 
 
@@ -19,16 +21,24 @@ class SourceConfig(Settings):
 
     Attributes:
         name: Stands in the corpus beside every text.
-        path: A file, a directory, a glob, or the name of a ``datasets`` data set.
+        path: A file, a directory or a glob, here or on any fsspec file system (``s3://``,
+            ``hf://``, ...), or the name of a ``datasets`` data set.
         format: A row of ``data_prep.sources.FORMATS``; ``auto`` goes by the suffix.
         text_field: The field or column that holds the text.
         id_field: The field that names a document; without one, file and line number do.
+        take: For records of several texts (pairs, triplets, a query with its passages, sets): the
+            query or else the first text, the passages, or all. Without it, ``text_field`` alone.
+        columns: Names of the columns of CSV and TSV files that have no header.
         subset: Configuration name, for ``datasets``.
         split: Split, for ``datasets``.
-        role: Whether its texts are passages or questions; teachers prompt them differently.
+        role: Whether its texts are passages or questions; teachers prompt them differently. With
+            ``take``, queries are questions and their passages passages, whatever it says.
         weight: Its share of the corpus, by number of texts, relative to the other sources.
         cut_fraction: Overrides the corpus's; by default questions are never cut.
         license: Stated in the manifest and in the student's model card.
+        language: ISO 639-1 code of the rules that find its sentences.
+        on_error: Whether a record or a file that cannot be read stops the command, or is left out
+            and counted.
         max_documents: Reads no more than so many documents, in the source's own order.
     """
 
@@ -37,12 +47,16 @@ class SourceConfig(Settings):
     format: str = "auto"
     text_field: str = "text"
     id_field: str | None = None
+    take: Take | None = None
+    columns: tuple[str, ...] = ()
     subset: str | None = None
     split: str = "train"
     role: Role = "passage"
     weight: float = Field(default=1.0, gt=0)
     cut_fraction: Fraction | None = Field(default=None, ge=0, le=1)
     license: str | None = None
+    language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
+    on_error: OnError = "stop"
     max_documents: int | None = Field(default=None, gt=0)
 
 
@@ -59,6 +73,11 @@ class CorpusConfig(Settings):
         max_sentences: Most sentences of a short span.
         word_shuffle_fraction: Fraction of the spans whose words are shuffled.
         held_out_fraction: Fraction of the rows, by whole documents, that training never sees.
+        min_characters: Documents and spans with fewer are dropped.
+        max_characters: Longer documents end at the last sentence boundary before so many.
+        decontaminate: Directories or files of evaluation texts; spans that share an n-gram with
+            one of them are dropped. A relative path is below the working directory.
+        decontaminate_words: Words of such an n-gram.
     """
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
@@ -70,6 +89,10 @@ class CorpusConfig(Settings):
     max_sentences: int = Field(gt=0)
     word_shuffle_fraction: Fraction = Field(ge=0, le=1)
     held_out_fraction: Fraction = Field(ge=0, lt=1)
+    min_characters: int = Field(default=2, ge=1)
+    max_characters: int = Field(default=1_000_000, gt=0)
+    decontaminate: tuple[str, ...] = ()
+    decontaminate_words: int = Field(default=13, ge=2)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

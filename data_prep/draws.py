@@ -5,6 +5,7 @@ order of reading and with any number of workers, machines and versions of Python
 different purposes are independent of one another.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 BITS = 64
@@ -27,9 +28,70 @@ def draw(seed: int, purpose: str, *identity: str | int) -> int:
     >>> draw(0, "cut", "web", "doc-1") == draw(0, "held-out", "web", "doc-1")
     False
     """
+    return draws(seed, purpose).number(key_of(*identity))
+
+
+def key_of(*identity: str | int) -> bytes:
+    """Write an identity in one way.
+
+    Args:
+        identity: Its parts, for example a source and a document.
+
+    Returns:
+        A key, for ``Draws``. That of further parts begins with it, a NUL, and goes on with theirs.
+    """
     # NUL cannot stand in a text or in an id that a source yields, so the parts stay apart.
-    key = "\0".join(map(str, (seed, purpose, *identity)))
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    return "\0".join(map(str, identity)).encode("utf-8", "surrogatepass")
+
+
+class Draws:
+    """The draws for one purpose; what ``draw`` gives, in less time where there are millions.
+
+    Args:
+        seed: The corpus's seed.
+        purpose: What the numbers decide.
+    """
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._prefix = key_of(seed, purpose, "")
+
+    def digest(self, key: bytes) -> bytes:
+        """Draw eight bytes.
+
+        Args:
+            key: From ``key_of``.
+
+        Returns:
+            The number, its highest byte first.
+        """
+        return blake2b(self._prefix + key, digest_size=8).digest()
+
+    def number(self, key: bytes) -> int:
+        """Draw a uniform 64-bit integer.
+
+        Args:
+            key: From ``key_of``.
+
+        Returns:
+            An integer in ``[0, 2**64)``.
+        """
+        return int.from_bytes(self.digest(key))
+
+
+@lru_cache(maxsize=64)
+def draws(seed: int, purpose: str) -> Draws:
+    """Give the draws for one purpose.
+
+    Args:
+        seed: The corpus's seed.
+        purpose: What they decide.
+
+    Returns:
+        Always the same object.
+    """
+    return Draws(seed, purpose)
 
 
 def below(limit: int, number: int) -> int:

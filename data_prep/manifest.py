@@ -1,7 +1,7 @@
 """The record of a finished corpus."""
 
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -40,20 +40,6 @@ class SourceRecord(BaseModel):
     available: int = Field(ge=0)
 
 
-class Dropped(BaseModel):
-    """Texts that were left out.
-
-    Attributes:
-        empty: Documents without text.
-        duplicate: Spans whose text another span has; one of them stays.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    empty: int = Field(ge=0)
-    duplicate: int = Field(ge=0)
-
-
 class CorpusManifest(BaseModel):
     """What a corpus holds; written last, so that only whole corpora have one.
 
@@ -64,7 +50,8 @@ class CorpusManifest(BaseModel):
         held_out_rows: The first so many rows are never trained on.
         seed: Seed of every random choice.
         sources: What each source gave, in the recipe's order.
-        dropped: Texts left out.
+        dropped: How many documents and spans were left out, by reason: ``empty`` documents,
+            ``duplicate`` spans (another span has the text and stays), and what cleaning left out.
         counts: Facts about the rows, for people: how many of each role, cut, shuffled, ...
         text_digests: SHA-256 of each shard's texts and roles.
         fingerprint: Digest of everything in the corpus that decides vectors: texts, roles and
@@ -80,7 +67,7 @@ class CorpusManifest(BaseModel):
     held_out_rows: int = Field(ge=0)
     seed: int
     sources: tuple[SourceRecord, ...]
-    dropped: Dropped
+    dropped: dict[str, Annotated[int, Field(ge=0)]]
     counts: dict[str, int]
     text_digests: tuple[str, ...]
     fingerprint: str

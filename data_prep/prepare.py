@@ -1,44 +1,52 @@
-"""Making a corpus: from sources to shards and a manifest, the same bytes however often it stops."""
+"""Making a corpus: from sources to shards and a manifest, the same bytes however often it stops.
+
+Four stages, each of tasks that leave a record when they are done: read units of the sources into
+sorted runs; drop duplicates; decide which span is which row; write the shards. No stage holds the
+corpus in memory, and a run that was killed goes on behind the records that it finds.
+"""
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
-from data_prep.files import exclusive, write_json
+from data_prep.executors import Executor
+from data_prep.executors.in_process import InProcess
+from data_prep.files import exclusive, replace_durably, write_json
 from data_prep.fingerprint import explain_change
-from data_prep.manifest import (
-    MANIFEST,
-    CorpusManifest,
-    Dropped,
-    SourceRecord,
-    fingerprint,
-    read_manifest,
-)
-from data_prep.records import Span
-from data_prep.selection import Selection, select
-from data_prep.shards import shard_name, text_digest, write_shard
+from data_prep.making import Making
+from data_prep.manifest import MANIFEST, CorpusManifest, read_manifest
+from data_prep.scratch import Scratch
+from data_prep.shards import shard_name
+from data_prep.stages import Stages
+from data_prep.writing import told_disk_errors
 
 _SHARD = re.compile(r"spans-\d{5,}\.parquet")
-_LEFT_BEHIND = re.compile(r"\.(?:spans-\d{5,}\.parquet|manifest\.json)\..*\.tmp")
+_LEFT_BEHIND = re.compile(r"\.(?:spans-\d{5,}\.parquet|manifest\.json|\w+\.jsonl)\..*\.tmp")
 
 
-def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]) -> CorpusManifest:
-    """Make a corpus, or finish one that was interrupted, or see that it stands.
+def prepare(
+    config: CorpusConfig,
+    directory: Path,
+    report: Callable[[str], None],
+    executor: Executor | None = None,
+) -> CorpusManifest:
+    """Make a corpus, or go on with one that was interrupted, or see that it stands.
 
-    Shards are written whole, and the manifest last. As every byte follows from the configuration
-    and the documents, an interrupted corpus is simply made again, with the same bytes. A finished
-    corpus is read again from its sources only if one of its shards has gone.
+    Everything is written whole, and the manifest last. Every byte follows from the configuration
+    and the documents, not from the number of workers or from where a run was interrupted. A
+    finished corpus is read again from its sources only if one of its shards has gone.
 
     Args:
         config: The corpus wanted.
         directory: Where it belongs; made if need be.
         report: Gets lines of progress.
+        executor: Who does the work; this process by default.
 
     Returns:
         The manifest.
@@ -48,36 +56,32 @@ def prepare(config: CorpusConfig, directory: Path, report: Callable[[str], None]
             too few spans, another process is at work there, or the disk refuses a file.
     """
     with exclusive(directory, "is preparing"):
+        scratch = Scratch(directory)
         standing = standing_corpus(config, directory)
+        gone = None
         if standing is not None:
             gone = _missing_shards(standing, directory)
             if not gone:
+                scratch.remove()
                 report(f"the corpus stands: {_summary(standing)}")
                 return standing
             report(f"{len(gone)} shards of the corpus are missing and are made again")
-        selection = select(config, report)
-        shards = _shards(selection.spans, config.rows_per_shard)
-        manifest = _manifest(config, selection, shards)
-        if (
-            standing is not None
-            and manifest.model_copy(update={"config": standing.config}) != standing
-        ):
-            told = {"rows", "sources", "dropped", "counts"}
-            changes = explain_change(
-                standing.model_dump(include=told), manifest.model_dump(include=told)
-            )
-            raise PipeError(
-                f"the sources of {directory} have changed since the corpus was made "
-                f"({changes or 'other texts'}); bring the former documents back, or use another "
-                "--run."
-            )
-        try:
-            _write(manifest, shards, directory)
-        except OSError as error:
-            raise PipeError(
-                f"the corpus cannot be written to {directory} ({error.strerror or error}); make "
-                "room or correct the permissions, and run the same command again."
-            ) from None
+        with told_disk_errors(directory):
+            stages = Stages(scratch, executor or InProcess(), report)
+            making = Making(config, directory, stages, gone)
+            manifest = making.manifest()
+            if standing is None:
+                _tidy(directory, len(manifest.text_digests))
+                making.list_left_out()
+                write_json(directory / MANIFEST, manifest.model_dump(mode="json"))
+            elif manifest.model_copy(update={"config": standing.config}) == standing:
+                for shard in gone or ():
+                    name = shard_name(shard)
+                    replace_durably(scratch.remade(name), directory / name)
+            else:
+                scratch.remove()
+                raise _changed(standing, manifest, directory)
+            scratch.remove()
     report(f"wrote the corpus: {_summary(manifest)}")
     return manifest
 
@@ -98,10 +102,10 @@ def standing_corpus(config: CorpusConfig, directory: Path) -> CorpusManifest | N
     if not (directory / MANIFEST).exists():
         return None
     manifest = read_manifest(directory)
-    was, now = manifest.config, config.model_dump(mode="json")
+    was, now = manifest.config, _identity(config)
     with suppress(ValidationError):
         # Settings that are newer than the corpus had their defaults when it was made.
-        was = CorpusConfig.model_validate(was).model_dump(mode="json")
+        was = _identity(CorpusConfig.model_validate(was))
     if changes := explain_change(was, now):
         raise PipeError(
             f"{directory} holds a corpus of another configuration: {changes}. Set them back, use "
@@ -110,76 +114,35 @@ def standing_corpus(config: CorpusConfig, directory: Path) -> CorpusManifest | N
     return manifest
 
 
+def _identity(config: CorpusConfig) -> dict[str, Any]:
+    """All settings but for ``on_error``: a corpus that stands, stands."""
+    settings = config.model_dump(mode="json")
+    for source in settings["sources"]:
+        source.pop("on_error")
+    return settings
+
+
 def _missing_shards(manifest: CorpusManifest, directory: Path) -> list[int]:
     shards = range(len(manifest.text_digests))
     return [shard for shard in shards if not (directory / shard_name(shard)).is_file()]
 
 
-def _shards(spans: list[Span], rows_per_shard: int) -> list[list[Span]]:
-    return [spans[first : first + rows_per_shard] for first in range(0, len(spans), rows_per_shard)]
-
-
-def _manifest(
-    config: CorpusConfig, selection: Selection, shards: list[list[Span]]
-) -> CorpusManifest:
-    spans, pools = selection.spans, selection.pools
-    digests = tuple(
-        text_digest((span.text for span in shard), (span.role for span in shard))
-        for shard in shards
-    )
-    taken = Counter(span.source for span in spans)
-    roles = Counter(span.role for span in spans)
-    held_out = {(span.source, span.doc_id) for span in spans[: selection.held_out_rows]}
-    documents = Counter((span.source, span.doc_id) for span in spans)
-    return CorpusManifest(
-        rows=len(spans),
-        rows_per_shard=config.rows_per_shard,
-        held_out_rows=selection.held_out_rows,
-        seed=config.seed,
-        sources=tuple(
-            SourceRecord(
-                name=source.name,
-                path=source.path,
-                role=source.role,
-                weight=source.weight,
-                license=source.license,
-                documents=pools[source.name].documents,
-                spans=taken[source.name],
-                available=len(pools[source.name].spans),
-            )
-            for source in config.sources
-        ),
-        dropped=Dropped(
-            empty=sum(pool.empty for pool in pools.values()),
-            duplicate=sum(pool.duplicate for pool in pools.values()),
-        ),
-        counts={
-            "documents": len(documents),
-            "held_out_documents": len(held_out),
-            "passages": roles["passage"],
-            "questions": roles["question"],
-            "sentences": sum(span.num_sentences for span in spans),
-            "words_shuffled": sum(span.words_shuffled for span in spans),
-        },
-        text_digests=digests,
-        fingerprint=fingerprint(len(spans), config.rows_per_shard, digests),
-        config=config.model_dump(mode="json"),
+def _changed(was: CorpusManifest, now: CorpusManifest, directory: Path) -> PipeError:
+    told = {"rows", "sources", "dropped", "counts"}
+    changes = explain_change(was.model_dump(include=told), now.model_dump(include=told))
+    return PipeError(
+        f"the sources of {directory} have changed since the corpus was made "
+        f"({changes or 'other texts'}); bring the former documents back, or use another --run."
     )
 
 
-def _write(manifest: CorpusManifest, shards: list[list[Span]], directory: Path) -> None:
-    """Write what is missing, remove what an interrupted run left, and the manifest last."""
-    finished = (directory / MANIFEST).exists()
-    names = [shard_name(shard) for shard in range(len(shards))]
+def _tidy(directory: Path, shards: int) -> None:
+    """Remove what interrupted runs left, of this or of another size."""
+    names = {shard_name(shard) for shard in range(shards)}
     for path in sorted(directory.iterdir()):
         stale_shard = _SHARD.fullmatch(path.name) and path.name not in names
         if stale_shard or _LEFT_BEHIND.fullmatch(path.name):
             path.unlink()
-    for name, spans in zip(names, shards, strict=True):
-        if not (finished and (directory / name).is_file()):
-            write_shard(directory / name, spans)
-    if not finished:
-        write_json(directory / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def _summary(manifest: CorpusManifest) -> str:

@@ -15,12 +15,18 @@ class Document:
             the document. Documents that share one are held out together.
         text: Its whole text.
         role: Whether it is a passage or a question.
+        normalised: Whether cleaning changed its characters.
+        shortened: Whether cleaning cut off its end.
+        problem: Why it could not be read, in a sentence; None if it could.
     """
 
     source: str
     doc_id: str
     text: str
     role: Role
+    normalised: bool = False
+    shortened: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,167 +1,153 @@
-"""Which spans the corpus holds, and which row each of them is."""
+"""Which spans a corpus takes and which documents it holds out: thresholds, found without sorting.
 
-from collections import Counter
+Whatever is chosen is chosen as the lowest of some drawn numbers. So a choice is a threshold, and
+the n-th smallest of any number of numbers is found by counting them, in the memory of a few.
+"""
+
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from time import monotonic
 
-from data_prep.config import CorpusConfig, SourceConfig
-from data_prep.draws import draw
-from data_prep.errors import PipeError
-from data_prep.mixture import mixture
-from data_prep.records import Span
-from data_prep.sources import read_documents
-from data_prep.spans import spans_of
+import numpy as np
+import numpy.typing as npt
 
-REPORT_SECONDS = 10.0
+from data_prep.keys import Records
+
+Numbers = npt.NDArray[np.uint64]
+_STEP = 16
+_IN_MEMORY = 2**22
 
 
-@dataclass(slots=True)
-class Pool:
-    """What a source offers.
+def nth_smallest(chunks: Callable[[], Iterable[Numbers]], n: int) -> int:
+    """Find the n-th smallest of many numbers.
 
-    Attributes:
-        documents: Documents read.
-        empty: Documents without text.
-        duplicate: Spans dropped because another span has the same text.
-        spans: The others, by text, each with the key that decides whether it is taken.
+    Args:
+        chunks: Gives all of them, chunk by chunk; called a few times.
+        n: From 1 to how many there are.
+
+    Returns:
+        The number.
+
+    >>> nth_smallest(lambda: [np.array([5, 2], np.uint64), np.array([9, 2], np.uint64)], 3)
+    5
     """
+    prefix = 0
+    for shift in range(64 - _STEP, -1, -_STEP):
+        counts = np.zeros(2**_STEP, np.int64)
+        for chunk in chunks():
+            inside = _beginning_with(chunk, prefix, shift + _STEP)
+            digits = (inside >> np.uint64(shift)) & np.uint64(2**_STEP - 1)
+            counts += np.bincount(digits.astype(np.int64), minlength=2**_STEP)
+        passed = np.cumsum(counts)
+        digit = int(np.searchsorted(passed, n))
+        n -= int(passed[digit - 1]) if digit else 0
+        prefix = prefix << _STEP | digit
+        if counts[digit] <= _IN_MEMORY:
+            left = np.concatenate([_beginning_with(chunk, prefix, shift) for chunk in chunks()])
+            return int(np.partition(left, n - 1)[n - 1])
+    return prefix
 
-    documents: int = 0
-    empty: int = 0
-    duplicate: int = 0
-    spans: dict[str, tuple[int, Span]] = field(default_factory=dict)
+
+def _beginning_with(numbers: Numbers, prefix: int, shift: int) -> Numbers:
+    if shift == 64:
+        return numbers
+    inside: Numbers = numbers[(numbers >> np.uint64(shift)) == np.uint64(prefix)]
+    return inside
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The rows of a corpus.
+class Threshold:
+    """Which spans of a source are taken: those below a number, and some of those at it.
 
     Attributes:
-        spans: One per row, in row order.
-        held_out_rows: The first so many are held out.
-        pools: What each source offered.
+        take: All spans below it are taken; none above it.
+        at: Digests of the texts that are taken at it; None takes all.
     """
 
-    spans: list[Span]
-    held_out_rows: int
-    pools: dict[str, Pool]
+    take: int
+    at: Numbers | None = None
+
+    def chooses(self, offers: Records) -> npt.NDArray[np.bool_]:
+        """Say which spans are taken.
+
+        Args:
+            offers: Records of ``OFFERED``, shape (n,), all of the source.
+
+        Returns:
+            A truth value for each.
+        """
+        take = np.uint64(self.take)
+        if self.at is None:
+            return np.asarray(offers["take"] <= take)
+        tied = offers["take"] == take
+        return np.asarray((offers["take"] < take) | (tied & np.isin(offers["text"], self.at)))
 
 
-def select(config: CorpusConfig, report: Callable[[str], None]) -> Selection:
-    """Read the sources and decide every row.
+def threshold(
+    chunks: Callable[[], Iterable[Records]], count: int, tied: Callable[[Records, int], Records]
+) -> Threshold:
+    """Find the threshold that takes so many spans of a source.
 
     Args:
-        config: The corpus wanted.
-        report: Gets a line of progress now and then.
+        chunks: Gives the source's offers, chunk by chunk.
+        count: How many to take; from 0 to how many there are.
+        tied: Chooses so many of offers that share a number.
 
     Returns:
-        The rows. They depend on the configuration and on the documents, not on the order in which
-        a source yields them.
-
-    Raises:
-        PipeError: A source cannot be read, or has too few spans for its share.
+        The threshold.
     """
-    pools: dict[str, Pool] = {}
-    for source in config.sources:
-        report(f"reading {source.name}" + (f" from {source.path}" if source.path else ""))
-        pools[source.name] = _fill_pool(source, config, list(pools.values()), report)
-        pool = pools[source.name]
-        report(
-            f"{source.name}: {pool.documents:,} documents, {len(pool.spans):,} spans "
-            f"({pool.empty:,} empty documents and {pool.duplicate:,} duplicate spans dropped)"
-        )
-    counts = mixture(
-        {source.name: source.weight for source in config.sources},
-        {name: len(pool.spans) for name, pool in pools.items()},
-        config.texts,
-    )
-    chosen: list[Span] = []
-    for name, count in counts.items():
-        candidates = sorted(pools[name].spans.values(), key=lambda pair: (pair[0], pair[1].text))
-        chosen.extend(span for _, span in candidates[:count])
-    held_out, training = split_held_out(chosen, config)
-    rows = _row_order(held_out, config.seed) + _row_order(training, config.seed)
-    return Selection(rows, len(held_out), pools)
+    if count == 0:
+        return Threshold(0, np.zeros(0, np.uint64))
+    take = nth_smallest(lambda: (chunk["take"] for chunk in chunks()), count)
+    below = sum(int((chunk["take"] < np.uint64(take)).sum()) for chunk in chunks())
+    ties = np.concatenate([chunk[chunk["take"] == np.uint64(take)] for chunk in chunks()])
+    if below + len(ties) == count:
+        return Threshold(take)
+    return Threshold(take, tied(ties, count - below)["text"])
 
 
-def split_held_out(spans: list[Span], config: CorpusConfig) -> tuple[list[Span], list[Span]]:
-    """Hold out whole documents.
+def held_out_threshold(
+    chunks: Callable[[], Iterable[Records]], rows: int, fraction: float
+) -> int | None:
+    """Find up to which number documents are held out, in the order of their numbers.
 
     Args:
-        spans: The rows of the corpus, in any order.
-        config: The fraction and the seed.
+        chunks: Gives the spans that are taken, chunk by chunk.
+        rows: How many there are.
+        fraction: Of the rows; rounded up, and then to whole documents.
 
     Returns:
-        The held-out spans and the others. Documents are held out in the order of a hash until
-        they have the fraction of the rows (rounded up); no document is in both parts.
-
-    Raises:
-        PipeError: Nothing would be left to train on.
+        The number of the last document that is held out; None if none is.
     """
-    wanted = ceil(Fraction(str(config.held_out_fraction)) * len(spans))
-    sizes = Counter((span.source, span.doc_id) for span in spans)
-    held_out: set[tuple[str, str]] = set()
-    rows = 0
-    for document in sorted(sizes, key=lambda who: (draw(config.seed, "held-out", *who), who)):
-        if rows >= wanted:
-            break
-        held_out.add(document)
-        rows += sizes[document]
-    if rows == len(spans):
-        raise PipeError(
-            f"held_out_fraction is {config.held_out_fraction} and the corpus has {len(sizes)} "
-            "documents, so that none is left to train on; lower it, or give the sources more "
-            "documents (or an id_field that tells them apart)."
+    wanted = ceil(Fraction(str(fraction)) * rows)
+    if not wanted:
+        return None
+    return nth_smallest(lambda: (chunk["held_out"] for chunk in chunks()), wanted)
+
+
+def distinct(chunks: Callable[[], Iterable[Numbers]], rows: int) -> int:
+    """Count different numbers, in the memory of a few million.
+
+    Args:
+        chunks: Gives the numbers, spread evenly over 64 bits, chunk by chunk; called repeatedly.
+        rows: How many there are.
+
+    Returns:
+        How many different ones.
+    """
+    passes = max(1, -(-rows // (2 * _IN_MEMORY)))
+    total = 0
+    for number in range(passes):
+        low, high = number * 2**64 // passes, (number + 1) * 2**64 // passes - 1
+        total += len(
+            np.unique(
+                np.concatenate(
+                    [
+                        chunk[(chunk >= np.uint64(low)) & (chunk <= np.uint64(high))]
+                        for chunk in chunks()
+                    ]
+                )
+            )
         )
-    parts: tuple[list[Span], list[Span]] = ([], [])
-    for span in spans:
-        parts[(span.source, span.doc_id) not in held_out].append(span)
-    return parts
-
-
-def _fill_pool(
-    source: SourceConfig,
-    config: CorpusConfig,
-    earlier: Iterable[Pool],
-    report: Callable[[str], None],
-) -> Pool:
-    """Read a source; of equal texts, the earlier source's or the one with the lower key stays."""
-    pool = Pool()
-    told = monotonic()
-    for document in read_documents(source):
-        pool.documents += 1
-        spans = spans_of(document, config)
-        pool.empty += not spans
-        for span in spans:
-            identity = (span.source, span.doc_id, span.first_sentence)
-            key = draw(config.seed, "take", *identity)
-            rival = pool.spans.get(span.text)
-            if any(span.text in other.spans for other in earlier):
-                pool.duplicate += 1
-                continue
-            if rival is not None:
-                pool.duplicate += 1
-            if rival is None or (key, _place(span)) < (rival[0], _place(rival[1])):
-                pool.spans[span.text] = (key, span)
-        if monotonic() - told > REPORT_SECONDS:
-            told = monotonic()
-            report(f"{source.name}: {pool.documents:,} documents so far")
-    return pool
-
-
-def _place(span: Span) -> tuple[str, int, int, bool]:
-    return (span.doc_id, span.first_sentence, span.num_sentences, span.words_shuffled)
-
-
-def _row_order(spans: list[Span], seed: int) -> list[Span]:
-    """Shuffle by identity; texts are distinct and decide between spans of one identity."""
-    return sorted(
-        spans,
-        key=lambda span: (
-            draw(seed, "row", span.source, span.doc_id, span.first_sentence),
-            span.text,
-        ),
-    )
+    return total

@@ -7,7 +7,7 @@ from sentencex import segment
 # such whitespace is ASCII.
 _LINE_ENDS = "\x85\u2028\u2029"
 _BLANKS = "\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-_ASCII_WHITESPACE = str.maketrans(dict.fromkeys(_LINE_ENDS, "\n") | dict.fromkeys(_BLANKS, " "))
+_ASCII_WHITESPACE = dict.fromkeys(_LINE_ENDS, "\n") | dict.fromkeys(_BLANKS, " ")
 
 
 def sentences(text: str, language: str = "en") -> list[str]:
@@ -26,9 +26,12 @@ def sentences(text: str, language: str = "en") -> list[str]:
     >>> sentences("Dr. Smith agreed.  Nobody else did.")
     ['Dr. Smith agreed.  ', 'Nobody else did.']
     """
+    pieces: list[str] = segment(language, _with_ascii_whitespace(text))
+    if "".join(pieces) == text and not any(map(str.isspace, pieces)):
+        return pieces
     found: list[str] = []
     start = 0
-    for piece in segment(language, text.translate(_ASCII_WHITESPACE)):
+    for piece in pieces:
         sentence = text[start : start + len(piece)]
         start += len(piece)
         if found and (sentence.isspace() or found[-1].isspace()):
@@ -38,3 +41,12 @@ def sentences(text: str, language: str = "en") -> list[str]:
     if start < len(text):
         found.append(text[start:])
     return found
+
+
+def _with_ascii_whitespace(text: str) -> str:
+    if not text.isascii():
+        # One character after the other: quicker than any search for all of them.
+        for mark, plain in _ASCII_WHITESPACE.items():
+            if mark in text:
+                text = text.replace(mark, plain)
+    return text

@@ -1,6 +1,6 @@
 """One shard of the corpus on disk: a parquet file of a fixed range of rows, and its digest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_write
-from data_prep.records import Span
 
 ROW_GROUP_ROWS = 256
 """Rows that are decoded together when any one of them is read."""
@@ -55,35 +54,56 @@ def text_digest(texts: Iterable[str], roles: Iterable[str]) -> str:
 
 
 def _pairs_digest(pairs: Iterable[tuple[str, str]]) -> str:
-    state = sha256()
-    for text, role in pairs:
-        content = text.encode()
-        state.update(f"{role} {len(content)}\n".encode())
-        state.update(content)
-    return state.hexdigest()
+    digest = TextDigest()
+    digest.update((text.encode(), role) for text, role in pairs)
+    return digest.hexdigest()
 
 
-def write_shard(path: Path, spans: Sequence[Span]) -> None:
-    """Write a shard atomically; equal spans give equal bytes.
+class TextDigest:
+    """What ``text_digest`` gives, for texts that come one after the other."""
+
+    def __init__(self) -> None:
+        self._state = sha256()
+
+    def update(self, pairs: Iterable[tuple[bytes, str]]) -> None:
+        """Take further texts in.
+
+        Args:
+            pairs: Texts, encoded in UTF-8, and their roles.
+        """
+        for content, role in pairs:
+            self._state.update(f"{role} {len(content)}\n".encode())
+            self._state.update(content)
+
+    def hexdigest(self) -> str:
+        """Give the digest of all texts so far.
+
+        Returns:
+            The SHA-256 digest, in hexadecimal.
+        """
+        return self._state.hexdigest()
+
+
+def write_shard(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write a shard atomically; equal rows give equal bytes, however they are divided.
 
     Args:
         path: Where the file belongs.
-        spans: Its rows, in order.
+        tables: Its rows, in order, as tables of ``SCHEMA``; each but the last has a multiple of
+            ``ROW_GROUP_ROWS`` rows, and one at a time is in memory.
     """
-    columns = [[getattr(span, name) for span in spans] for name in SCHEMA.names]
-    table = pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
-        schema=SCHEMA,
-    )
-    with atomic_write(path) as temporary:
-        pq.write_table(
-            table,
+    with (
+        atomic_write(path) as temporary,
+        pq.ParquetWriter(
             temporary,
-            row_group_size=ROW_GROUP_ROWS,
+            SCHEMA,
             compression="zstd",
             use_dictionary=["source", "role"],
             write_statistics=False,
-        )
+        ) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
 
 def read_table(path: Path, columns: list[str] | None = None, group: int | None = None) -> pa.Table:

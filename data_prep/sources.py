@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
-from data_prep.readers import hub, jsonl, parquet, python_prose, text
+from data_prep.pieces import Piece
+from data_prep.readers import delimited, hub, jsonl, parquet, python_prose, text
+from data_prep.readers.found import Finds
 from data_prep.readers.locate import source_files
+from data_prep.readers.opening import is_remote
 from data_prep.records import Document
 
 
@@ -18,20 +21,27 @@ class Reader:
     """A row of the table of formats.
 
     Attributes:
-        read: From a source's settings to pairs of document id and text.
+        pieces: From a source's settings to its pieces, in order; reads as little as it can.
+        read: From a source's settings and one of its pieces to documents, and to an error for a
+            record that is none. What it yields does not depend on the other pieces having been
+            read.
         suffixes: The file names that ``format = "auto"`` takes for this format.
     """
 
-    read: Callable[[SourceConfig], Iterator[tuple[str, str]]]
+    pieces: Callable[[SourceConfig], list[Piece]]
+    read: Callable[[SourceConfig, Piece], Finds]
     suffixes: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Reader] = {
-    "jsonl": Reader(jsonl.read_jsonl, jsonl.SUFFIXES),
-    "parquet": Reader(parquet.read_parquet, parquet.SUFFIXES),
-    "text": Reader(text.read_text, text.SUFFIXES),
-    "datasets": Reader(hub.read_datasets),
-    "python-prose": Reader(python_prose.read_python_prose),
+    "jsonl": Reader(jsonl.pieces, jsonl.read, jsonl.SUFFIXES),
+    "parquet": Reader(parquet.pieces, parquet.read, parquet.SUFFIXES),
+    "csv": Reader(delimited.csv_pieces, delimited.read_csv, delimited.CSV_SUFFIXES),
+    "tsv": Reader(delimited.tsv_pieces, delimited.read_tsv, delimited.TSV_SUFFIXES),
+    "text": Reader(text.pieces, text.read, text.SUFFIXES),
+    "lines": Reader(text.line_pieces, text.read_lines),
+    "datasets": Reader(hub.pieces, hub.read),
+    "python-prose": Reader(python_prose.pieces, python_prose.read),
 }
 
 # NUL and lone surrogates: JSON can escape them, but neither UTF-8 (surrogates) nor many tools
@@ -39,30 +49,92 @@ FORMATS: dict[str, Reader] = {
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
+def pieces_of(config: SourceConfig) -> list[Piece]:
+    """Divide a source into pieces that workers can read side by side.
+
+    Args:
+        config: The source.
+
+    Returns:
+        Its pieces, always the same and in the same order. ``max_documents`` is not looked at.
+
+    Raises:
+        PipeError: The source is missing, or is not as its settings say.
+    """
+    return FORMATS[resolve_format(config)].pieces(config)
+
+
+def read_piece(config: SourceConfig, piece: Piece) -> Iterator[Document]:
+    """Read the documents of a piece.
+
+    Args:
+        config: The source.
+        piece: One of its pieces.
+
+    Yields:
+        Its documents, always in the same order, and all of them whatever ``max_documents`` says.
+        In texts and ids, NUL and lone surrogates are replaced by U+FFFD. Where ``on_error`` says to
+        skip, a record that could not be read, or the rest of the piece, is a document with a
+        ``problem`` and no text.
+
+    Raises:
+        PipeError: The piece is missing, damaged, or not as the source's settings say; the message
+            names the file and the line, row or byte.
+    """
+    finds = FORMATS[_format_of_piece(config, piece)].read(config, piece)
+    try:
+        for number, found in enumerate(finds):
+            if not isinstance(found, PipeError):
+                role = found.role or config.role
+                yield Document(config.name, clean(found.doc_id), clean(found.text), role)
+            elif config.on_error == "stop":
+                raise found
+            else:
+                yield _unreadable(config, f"{piece.name}:{number}", found)
+    except PipeError as error:
+        if config.on_error == "stop":
+            raise
+        yield _unreadable(config, piece.name, error)
+
+
+def _unreadable(config: SourceConfig, doc_id: str, error: PipeError) -> Document:
+    return Document(config.name, clean(doc_id), "", config.role, problem=clean(str(error)))
+
+
 def read_documents(config: SourceConfig) -> Iterator[Document]:
-    """Read a source's documents.
+    """Read a source's documents, one piece after the other.
 
     Args:
         config: The source.
 
     Yields:
-        Its documents, always in the same order, at most ``max_documents``. In texts and ids, NUL
-        and lone surrogates are replaced by U+FFFD.
+        Its documents, always in the same order, at most ``max_documents``.
 
     Raises:
-        PipeError: The source is missing, damaged, empty, or not as its settings say; the message
-            names the file and the line, row or byte.
+        PipeError: As for ``pieces_of`` and ``read_piece``, or the source is empty.
     """
-    reader = FORMATS[resolve_format(config)]
+    documents = chain.from_iterable(read_piece(config, piece) for piece in pieces_of(config))
     found = False
-    for doc_id, content in islice(reader.read(config), config.max_documents):
+    for document in islice(documents, config.max_documents):
         found = True
-        yield Document(config.name, clean(doc_id), clean(content), config.role)
+        yield document
     if not found:
-        raise PipeError(
-            f"source {config.name!r} has no document; expected at least one. Correct its path "
-            "or remove it from the recipe."
-        )
+        raise no_document(config)
+
+
+def no_document(config: SourceConfig) -> PipeError:
+    """Make the error for an empty source.
+
+    Args:
+        config: The source.
+
+    Returns:
+        The error, to be raised.
+    """
+    return PipeError(
+        f"source {config.name!r} has no document; expected at least one. Correct its path "
+        "or remove it from the recipe."
+    )
 
 
 def clean(text: str) -> str:
@@ -74,6 +146,8 @@ def clean(text: str) -> str:
     Returns:
         The string with U+FFFD for every NUL and every lone surrogate.
     """
+    if text.isascii():
+        return text.replace("\0", "\ufffd")
     return _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -97,10 +171,10 @@ def resolve_format(config: SourceConfig) -> str:
         raise PipeError(
             f"source {config.name!r} has format {config.format!r}; expected auto or one of {known}."
         )
-    if config.path and hub.is_saved(Path(config.path)):
+    if config.path and not is_remote(config.path) and hub.is_saved(Path(config.path)):
         return "datasets"
     suffixes = [suffix for reader in FORMATS.values() for suffix in reader.suffixes]
-    found = {_format_of(name) for name, _ in source_files(config, suffixes)}
+    found = {_format_of(file.path) for file in source_files(config, suffixes)}
     if len(found) == 1 and (only := found.pop()) is not None:
         return only
     kinds = " and ".join(sorted(kind or "unknown" for kind in found)) or "unknown"
@@ -108,6 +182,13 @@ def resolve_format(config: SourceConfig) -> str:
         f"{config.path} (source {config.name!r}) holds files of format {kinds}; set its format to "
         f"one of {known}."
     )
+
+
+def _format_of_piece(config: SourceConfig, piece: Piece) -> str:
+    """Find the format again, without a look at the source's other files."""
+    if config.format == "auto" and (known := _format_of(piece.path)) is not None:
+        return known
+    return resolve_format(config)
 
 
 def _format_of(name: str) -> str | None:

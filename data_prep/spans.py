@@ -4,7 +4,7 @@ import re
 from itertools import accumulate
 
 from data_prep.config import CorpusConfig
-from data_prep.draws import below, draw, happens
+from data_prep.draws import below, draws, happens, key_of
 from data_prep.records import Document, Span
 from data_prep.sentences import sentences
 
@@ -27,6 +27,20 @@ def cut_fraction_of(document: Document, config: CorpusConfig) -> float:
     return 0.0 if document.role == "question" else config.cut_fraction
 
 
+def language_of(document: Document, config: CorpusConfig) -> str:
+    """Say which language's rules find a document's sentences.
+
+    Args:
+        document: Any document.
+        config: Its source's setting.
+
+    Returns:
+        An ISO 639-1 code.
+    """
+    languages = (source.language for source in config.sources if source.name == document.source)
+    return next(languages, "en")
+
+
 def spans_of(document: Document, config: CorpusConfig) -> list[Span]:
     """Make a document's spans.
 
@@ -45,20 +59,20 @@ def spans_of(document: Document, config: CorpusConfig) -> list[Span]:
     """
     if not document.text.strip():
         return []
-    identity = (document.source, document.doc_id)
-    parts = sentences(document.text)
-    if happens(cut_fraction_of(document, config), draw(config.seed, "cut", *identity)):
-        lengths = _run_lengths(len(parts), config, identity)
+    key = key_of(document.source, document.doc_id)
+    parts = sentences(document.text, language_of(document, config))
+    if happens(cut_fraction_of(document, config), draws(config.seed, "cut").number(key)):
+        lengths = _run_lengths(len(parts), config, key)
     else:
         lengths = [len(parts)]
 
     spans = []
     for first, length in zip(accumulate(lengths, initial=0), lengths, strict=False):
         text = "".join(parts[first : first + length]).strip()
-        chosen = draw(config.seed, "word-shuffle", *identity, first)
+        chosen = draws(config.seed, "word-shuffle").number(b"%b\0%d" % (key, first))
         shuffled = text
         if happens(config.word_shuffle_fraction, chosen):
-            shuffled = shuffle_words(text, config.seed, *identity, first)
+            shuffled = shuffle_words(text, config.seed, document.source, document.doc_id, first)
         spans.append(
             Span(
                 text=shuffled,
@@ -86,20 +100,21 @@ def shuffle_words(text: str, seed: int, *identity: str | int) -> str:
         every word leaves its place and two words always change places.
     """
     words = _WORD.findall(text)
+    key = key_of(*identity)
     for last in range(len(words) - 1, 0, -1):
-        other = below(last, draw(seed, "word-order", *identity, last))
+        other = below(last, draws(seed, "word-order").number(b"%b\0%d" % (key, last)))
         words[last], words[other] = words[other], words[last]
     following = iter(words)
     return _WORD.sub(lambda _: next(following), text)
 
 
-def _run_lengths(count: int, config: CorpusConfig, identity: tuple[str, str]) -> list[int]:
+def _run_lengths(count: int, config: CorpusConfig, key: bytes) -> list[int]:
     """Divide ``count`` sentences into runs; the last may be shorter than the minimum."""
     choices = config.max_sentences - config.min_sentences + 1
     lengths: list[int] = []
     first = 0
     while first < count:
-        number = draw(config.seed, "run-length", *identity, first)
+        number = draws(config.seed, "run-length").number(b"%b\0%d" % (key, first))
         length = min(config.min_sentences + below(choices, number), count - first)
         lengths.append(length)
         first += length

@@ -21,6 +21,7 @@ _COMMANDS = {
     "export": "export",
     "status": "status",
     "plan": "plan",
+    "corpus": "corpus",
     "store": "store",
     "teachers": "teachers",
 }

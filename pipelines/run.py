@@ -1,9 +1,10 @@
 """The run directory: where everything that comes out of a recipe lies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_prep.config import OnError
 from data_prep.errors import UsageError
 from data_prep.pairs.prepare import standing_pairs
 from data_prep.prepare import standing_corpus
@@ -45,6 +46,20 @@ class Run:
                 f"`pipe run --recipe laptop --run {directory}`."
             )
         return cls(directory, load_recipe(recipe or str(own), overrides))
+
+    def on_error(self, on_error: OnError) -> "Run":
+        """Say for all sources what happens to what cannot be read.
+
+        Args:
+            on_error: ``stop`` or ``skip``.
+
+        Returns:
+            The same run with a recipe that says so.
+        """
+        corpus = self.recipe.corpus
+        sources = [source.model_copy(update={"on_error": on_error}) for source in corpus.sources]
+        changed = corpus.model_copy(update={"sources": tuple(sources)})
+        return replace(self, recipe=self.recipe.model_copy(update={"corpus": changed}))
 
     def begin(self) -> None:
         """Keep the recipe in a new run; one that stands changes only after work that agreed.

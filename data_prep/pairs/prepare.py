@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from data_prep.errors import PipeError
@@ -15,7 +16,6 @@ from data_prep.fingerprint import explain_change
 from data_prep.manifest import (
     MANIFEST,
     CorpusManifest,
-    Dropped,
     SourceRecord,
     fingerprint,
     read_manifest,
@@ -33,7 +33,7 @@ from data_prep.pairs.selection import PairSelection, select
 from data_prep.pairs.shards import ImageShard, image_shard_name, pairs_digest, write_images
 from data_prep.records import Span
 from data_prep.sentences import sentences
-from data_prep.shards import shard_name, text_digest, write_shard
+from data_prep.shards import SCHEMA, shard_name, text_digest, write_shard
 
 _SPOOL = ".images.spool"
 _OURS = re.compile(r"(?:spans|images)-\d{5,}\.parquet")
@@ -155,6 +155,11 @@ def _span(pair: Pair) -> Span:
     )
 
 
+def _table(spans: list[Span]) -> pa.Table:
+    columns = {name: [getattr(span, name) for span in spans] for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
+
+
 def _manifest(
     config: PairsConfig, selection: PairSelection, scans: dict[str, Scan], spans: list[list[Span]]
 ) -> CorpusManifest:
@@ -183,9 +188,10 @@ def _manifest(
             )
             for source in config.sources
         ),
-        dropped=Dropped(
-            empty=skipped.pop("empty_caption", 0), duplicate=selection.dropped["duplicate"]
-        ),
+        dropped={
+            "empty": skipped.pop("empty_caption", 0),
+            "duplicate": selection.dropped["duplicate"],
+        },
         counts={
             "images": len({pair.digest for pair in rows}),
             "labelled": sum(pair.label is not None for pair in rows),
@@ -264,7 +270,7 @@ def _write(
             told = monotonic()
             report(f"{shard:,} of {len(shards):,} shards are written")
         if not (finished and (directory / shard_name(shard)).is_file()):
-            write_shard(directory / shard_name(shard), texts)
+            write_shard(directory / shard_name(shard), [_table(texts)])
         path = directory / image_shard_name(shard)
         if not _stands(path, images.image_digests[shard]):
             write_images(path, pairs)

@@ -29,19 +29,35 @@ def id_and_text(
         text = ""
     if not isinstance(text, str):
         raise PipeError(
-            f"{where}: field {config.text_field!r} holds {_kind(text)}; expected a string. Set "
+            f"{where}: field {config.text_field!r} holds {kind(text)}; expected a string. Set "
             f"text_field of source {config.name!r} to the field that holds the text."
         )
-    if config.id_field is None:
-        return default_id, text
+    return (default_id if config.id_field is None else id_of(record, config, where)), text
+
+
+def id_of(record: Mapping[str, Any], config: SourceConfig, where: str) -> str:
+    """Take the id out of a record of a source that has an ``id_field``.
+
+    Args:
+        record: Its fields.
+        config: Names the field.
+        where: The record's place, for messages.
+
+    Returns:
+        The document's id.
+
+    Raises:
+        PipeError: The field is missing or names nothing.
+    """
+    assert config.id_field is not None  # noqa: S101, for the type checker
     doc_id = _field(record, config.id_field, where, "id_field")
     if isinstance(doc_id, bool) or not isinstance(doc_id, str | int):
         raise PipeError(
-            f"{where}: field {config.id_field!r} holds {_kind(doc_id)}; expected a string or an "
+            f"{where}: field {config.id_field!r} holds {kind(doc_id)}; expected a string or an "
             f"integer. Set id_field of source {config.name!r} to a field that names documents, or "
             "leave it out."
         )
-    return str(doc_id), text
+    return str(doc_id)
 
 
 def missing_field(name: str, there: list[str], where: str, setting: str) -> PipeError:
@@ -69,7 +85,12 @@ def _field(record: Mapping[str, Any], name: str, where: str, setting: str) -> An
         raise missing_field(name, list(record), where, setting) from None
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """Name the type of a value as its author would.
+
+    Args:
+        value: Out of JSON, Parquet or CSV.
+    """
     names = {"NoneType": "null", "dict": "an object", "list": "a list", "bool": "a truth value"}
     name = type(value).__name__
     return names.get(name, f"a value of type {name}")

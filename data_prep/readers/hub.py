@@ -1,14 +1,18 @@
 """Data sets of the Hugging Face ``datasets`` library: a hub name or a local directory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from data_prep.config import SourceConfig
-from data_prep.errors import PipeError
-from data_prep.readers.fields import id_and_text
+from data_prep.errors import PipeError, first_line
+from data_prep.pieces import Piece
+from data_prep.readers.found import Finds, found_in
 
 SUFFIXES: tuple[str, ...] = ()
+PIECE_ROWS = 50_000
 _SAVED = ("state.json", "dataset_dict.json")
 
 
@@ -24,35 +28,71 @@ def is_saved(directory: Path) -> bool:
     return any((directory / name).is_file() for name in _SAVED)
 
 
-def read_datasets(config: SourceConfig) -> Iterator[tuple[str, str]]:
-    """Read a data set, streaming, so that a large one need not be downloaded whole.
+def pieces(config: SourceConfig) -> list[Piece]:
+    """Divide a data set into pieces: the files of a stream, or rows of one that was saved.
 
     Args:
         config: ``path`` is a name on the hub, a directory of data files, or one written by
             ``save_to_disk``; ``subset`` and ``split`` choose within it.
 
-    Yields:
-        Document id (``split:row`` if the source has no ``id_field``, rows from 0) and text.
+    Returns:
+        The pieces.
 
     Raises:
-        PipeError: The data set, its subset or its split is not found or cannot be read, or a
-            field is missing or of the wrong type.
+        PipeError: The data set, its subset or its split is not found.
     """
-    rows = _rows(config)
-    where = f"{config.path}, split {config.split!r}"
-    number = 0
-    while True:
+    with _told(config):
+        data = _opened(config)
+        if is_saved(Path(config.path)):
+            return [
+                Piece(config.split, first=first, stop=min(first + PIECE_ROWS, len(data)))
+                for first in range(0, len(data), PIECE_ROWS)
+            ]
+        files: int = data.num_shards
+    if files == 1:
+        return [Piece(config.split)]
+    return [Piece(f"{config.split}/{file}", first=file, stop=files) for file in range(files)]
+
+
+def read(config: SourceConfig, piece: Piece) -> Finds:
+    """Read a piece of a data set, streaming, so that a large one need not be downloaded whole.
+
+    Args:
+        config: As for ``pieces``.
+        piece: A file of the data set, or a range of its rows.
+
+    Yields:
+        Document id, text and role; an error for a row that is not a record with the texts wanted.
+        If the source has no ``id_field``, the id is ``split:row``, rows from 0; in a stream of
+        several files ``split/file:row``.
+
+    Raises:
+        PipeError: The data set cannot be read.
+    """
+    with _told(config):
+        data = _opened(config)
+        first = 0
+        if is_saved(Path(config.path)):
+            first = piece.first
+            data = data.select(range(first, len(data))[: _count(piece)])
+        elif piece.stop is not None:
+            data = data.shard(num_shards=piece.stop, index=piece.first)
+        rows: Iterator[dict[str, Any]] = iter(data)
+    for number in count(first):
         try:
-            record = next(rows)
+            with _told(config):
+                record = next(rows)
         except StopIteration:
             return
-        except Exception as error:  # the library lets through those of its many file formats
-            raise _unreadable(config, error) from None
-        yield id_and_text(record, config, f"{where}, row {number}", f"{config.split}:{number}")
-        number += 1
+        where = f"{config.path}, split {config.split!r}, row {number} of {piece.name}"
+        yield from found_in(record, config, where, f"{piece.name}:{number}")
 
 
-def _rows(config: SourceConfig) -> Iterator[Mapping[str, Any]]:
+def _count(piece: Piece) -> int | None:
+    return None if piece.stop is None else piece.stop - piece.first
+
+
+def _opened(config: SourceConfig) -> Any:
     # Imported here: the library takes seconds to import and other formats do without it.
     import datasets  # noqa: PLC0415
 
@@ -60,27 +100,27 @@ def _rows(config: SourceConfig) -> Iterator[Mapping[str, Any]]:
         raise PipeError(
             f"source {config.name!r} has no path; set it to the data set's name or directory."
         )
+    if not is_saved(Path(config.path)):
+        return datasets.load_dataset(config.path, config.subset, split=config.split, streaming=True)
+    saved = datasets.load_from_disk(config.path)
+    if not isinstance(saved, datasets.DatasetDict):
+        return saved
+    if config.split not in saved:
+        raise ValueError(f"it has the splits {', '.join(saved)}")
+    return saved[config.split]
+
+
+@contextmanager
+def _told(config: SourceConfig) -> Iterator[None]:
+    """Turn the errors of the library, of its many file formats and of the hub into a sentence."""
     try:
-        if is_saved(Path(config.path)):
-            saved = datasets.load_from_disk(config.path)
-            if isinstance(saved, datasets.DatasetDict):
-                if config.split not in saved:
-                    raise ValueError(f"it has the splits {', '.join(saved)}")
-                saved = saved[config.split]
-            return iter(saved)
-        stream = datasets.load_dataset(
-            config.path, config.subset, split=config.split, streaming=True
-        )
-        return iter(stream)
-    except Exception as error:  # OSError, ValueError, DatasetsError and the hub client's own
-        raise _unreadable(config, error) from None
-
-
-def _unreadable(config: SourceConfig, error: Exception) -> PipeError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    subset = f", subset {config.subset!r}" if config.subset else ""
-    return PipeError(
-        f"data set {config.path!r}{subset}, split {config.split!r} (source {config.name!r}) cannot "
-        f"be read ({reason}); correct its path, subset and split, and see that the hub can be "
-        "reached or give a local directory."
-    )
+        yield
+    except (PipeError, StopIteration):
+        raise
+    except Exception as error:
+        subset = f", subset {config.subset!r}" if config.subset else ""
+        raise PipeError(
+            f"data set {config.path!r}{subset}, split {config.split!r} (source {config.name!r}) "
+            f"cannot be read ({first_line(error)}); correct its path, subset and split, and see "
+            "that the hub can be reached or give a local directory."
+        ) from None

@@ -1,68 +1,69 @@
-"""JSON lines, plain or gzipped: one object per line, one document per object."""
+"""JSON lines, plain or compressed: one record per line."""
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
-from data_prep.readers.fields import id_and_text
-from data_prep.readers.locate import source_files
+from data_prep.pieces import Piece
+from data_prep.readers.found import Finds, found_in
+from data_prep.readers.locate import file_pieces
+from data_prep.readers.opening import lines_of, suffixes_of
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+SUFFIXES = suffixes_of(".jsonl", ".ndjson")
 
 
-def read_jsonl(config: SourceConfig) -> Iterator[tuple[str, str]]:
-    """Read JSON lines.
+def pieces(config: SourceConfig) -> list[Piece]:
+    """Divide JSON lines into pieces: one per file.
 
     Args:
         config: Path and fields.
 
-    Yields:
-        Document id (``file:line`` if the source has no ``id_field``, lines from 1) and text.
-        Blank lines are passed over.
+    Returns:
+        The pieces.
 
     Raises:
-        PipeError: A line is not UTF-8, not JSON, or not an object with the fields wanted, or a
-            file cannot be read; named with file and line.
+        PipeError: There is no such file.
     """
-    for name, path in source_files(config, SUFFIXES):
-        number = 0
-        try:
-            with _open(path) as file:
-                for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        where = f"{path}, line {number}"
-                        record = _decode(line, where, number)
-                        yield id_and_text(record, config, where, f"{name}:{number}")
-        except (OSError, EOFError, zlib.error) as error:
-            raise PipeError(
-                f"{path} cannot be read after line {number} ({error}); restore it from a copy."
-            ) from None
+    return file_pieces(config, SUFFIXES)
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")
+def read(config: SourceConfig, piece: Piece) -> Finds:
+    """Read a file of JSON lines.
+
+    Args:
+        config: Path and fields.
+        piece: The file.
+
+    Yields:
+        Document id (``file:line`` if the source has no ``id_field``, lines from 1), text and
+        role; an error for a line that is too long, not UTF-8, not JSON, or not a record with the
+        fields wanted. Blank lines are passed over.
+
+    Raises:
+        PipeError: The file cannot be read further; names the line.
+    """
+    for number, line in lines_of(piece.path):
+        if isinstance(line, PipeError):
+            yield line
+        elif line.strip():
+            where = f"{piece.path}, line {number}"
+            try:
+                record = _decode(line, where, number)
+            except PipeError as error:
+                yield error
+            else:
+                yield from found_in(record, config, where, f"{piece.name}:{number}")
 
 
-def _decode(line: bytes, where: str, number: int) -> dict[str, object]:
+def _decode(line: bytes, where: str, number: int) -> Any:
     try:
-        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         raise PipeError(
             f"{where}: byte {error.start} of the line is not UTF-8; convert the file to UTF-8."
         ) from None
     except (ValueError, RecursionError) as error:
         raise PipeError(
-            f"{where}: not JSON ({error}); expected one object per line. Mend or remove the line."
+            f"{where}: not JSON ({error}); expected one record per line. Mend or remove the line."
         ) from None
-    if not isinstance(record, dict):
-        raise PipeError(
-            f"{where}: found a JSON {type(record).__name__}; expected an object with named fields."
-        )
-    return record

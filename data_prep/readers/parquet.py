@@ -1,79 +1,155 @@
-"""Parquet: one document per row, read in batches of the columns that are wanted."""
+"""Parquet: one record per row, read in batches of the columns that are wanted."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
-from data_prep.readers.fields import id_and_text, missing_field
-from data_prep.readers.locate import source_files
+from data_prep.pieces import Piece
+from data_prep.readers.fields import missing_field
+from data_prep.readers.found import Finds, found_in
+from data_prep.readers.locate import SourceFile, source_files
+from data_prep.readers.opening import is_remote, opened_raw, reading
+from data_prep.readers.shapes import fields_of
 
 SUFFIXES = (".parquet",)
-BATCH_ROWS = 4096
+BATCH_ROWS = 1024
+PIECE_BYTES = 32 * 2**20
+"""Row groups of so many bytes, decoded, make a piece."""
 
 
-def read_parquet(config: SourceConfig) -> Iterator[tuple[str, str]]:
-    """Read parquet files.
+def pieces(config: SourceConfig) -> list[Piece]:
+    """Divide parquet files into pieces: consecutive row groups of some 32 MiB.
 
     Args:
         config: Path and columns.
 
-    Yields:
-        Document id (``file:row`` if the source has no ``id_field``, rows from 0) and text.
+    Returns:
+        The pieces. Only the files' footers are read. A file that cannot be read and that
+        ``on_error`` says to skip is one piece, so that reading it counts it.
 
     Raises:
-        PipeError: A file is not parquet or is damaged, a column is missing or of the wrong type,
-            or a text is not UTF-8.
+        PipeError: There is no such file, one is not parquet or is damaged, or a column is missing
+            or of the wrong type.
     """
-    for name, path in source_files(config, SUFFIXES):
+    found: list[Piece] = []
+    for file in source_files(config, SUFFIXES):
         try:
-            yield from _read_file(config, name, path)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise PipeError(
-                f"{path} cannot be read as parquet ({reason}); restore it from a copy, or correct "
-                f"the path or the format of source {config.name!r}."
-            ) from None
+            found.extend(_pieces_of_file(config, file))
+        except PipeError:
+            if config.on_error == "stop":
+                raise
+            found.append(Piece(file.name, file.path, size=file.size))
+    return found
 
 
-def _read_file(config: SourceConfig, name: str, path: Path) -> Iterator[tuple[str, str]]:
-    columns = [config.text_field]
-    if config.id_field is not None and config.id_field != config.text_field:
-        columns.append(config.id_field)
-    with pq.ParquetFile(path, memory_map=True) as file:
-        _check_columns(file.schema_arrow, config, path)
-        row = 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            for record in _rows(batch, path, row):
-                where = f"{path}, row {row}"
-                yield id_and_text(record, config, where, f"{name}:{row}")
+def read(config: SourceConfig, piece: Piece) -> Finds:
+    """Read row groups of a parquet file.
+
+    Args:
+        config: Path and columns.
+        piece: The file and the row groups.
+
+    Yields:
+        Document id (``file:row`` if the source has no ``id_field``, rows from 0), text and role;
+        an error for a row whose text is not UTF-8 or that is not a record with the texts wanted.
+
+    Raises:
+        PipeError: The file is not parquet or is damaged, or a column is missing or of the wrong
+            type.
+    """
+    with _opened(config, piece.path) as file:
+        groups = range(file.num_row_groups)[piece.first : piece.stop]
+        row = sum(file.metadata.row_group(group).num_rows for group in range(piece.first))
+        columns = [name for name in _columns(config) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns):
+            for record in _rows(batch, piece.path, row):
+                if isinstance(record, PipeError):
+                    yield record
+                else:
+                    where = f"{piece.path}, row {row}"
+                    yield from found_in(record, config, where, f"{piece.name}:{row}")
                 row += 1
 
 
-def _check_columns(schema: pa.Schema, config: SourceConfig, path: Path) -> None:
-    if config.text_field not in schema.names:
-        raise missing_field(config.text_field, schema.names, str(path), "text_field")
+def _pieces_of_file(config: SourceConfig, found: SourceFile) -> Iterator[Piece]:
+    wanted = set(_columns(config))
+    with _opened(config, found.path) as file:
+        first = size = rows = 0
+        for group in range(file.num_row_groups):
+            metadata = file.metadata.row_group(group)
+            columns = (metadata.column(number) for number in range(metadata.num_columns))
+            size += sum(
+                column.total_uncompressed_size
+                for column in columns
+                if column.path_in_schema.split(".")[0] in wanted
+            )
+            rows += metadata.num_rows
+            if size >= PIECE_BYTES or group == file.num_row_groups - 1:
+                # A row of several texts is as many documents as its lists are long.
+                yield Piece(
+                    found.name, found.path, first, group + 1, size, None if config.take else rows
+                )
+                first, size, rows = group + 1, 0, 0
+
+
+def _columns(config: SourceConfig) -> list[str]:
+    columns = [config.text_field] if config.take is None else list(fields_of(config))
+    if config.id_field is not None and config.id_field not in columns:
+        columns.append(config.id_field)
+    return columns
+
+
+@contextmanager
+def _opened(config: SourceConfig, path: str) -> Iterator[pq.ParquetFile]:
+    """Open a file and look at its columns; what fails meanwhile is a sentence."""
+    with ExitStack() as stack:
+        stack.enter_context(reading(path, lambda: "be read as parquet"))
+        source = stack.enter_context(opened_raw(path)) if is_remote(path) else path
+        file = stack.enter_context(pq.ParquetFile(source, pre_buffer=False, buffer_size=2**20))
+        _check_columns(file.schema_arrow, config, path)
+        yield file
+
+
+def _check_columns(schema: pa.Schema, config: SourceConfig, path: str) -> None:
+    texts = [name for name in _columns(config) if name in schema.names and name != config.id_field]
+    if not texts:
+        raise missing_field(config.text_field, schema.names, path, "text_field")
     if config.id_field is not None and config.id_field not in schema.names:
-        raise missing_field(config.id_field, schema.names, str(path), "id_field")
-    kind = schema.field(config.text_field).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == "string_view"):
-        raise PipeError(
-            f"{path}: column {config.text_field!r} is of type {kind}; expected strings. Set "
-            f"text_field of source {config.name!r} to a column of strings."
-        )
+        raise missing_field(config.id_field, schema.names, path, "id_field")
+    for name in texts:
+        kind = schema.field(name).type
+        if config.take is not None and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            kind = kind.value_type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (
+            pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == "string_view"
+        ):
+            raise PipeError(
+                f"{path}: column {name!r} is of type {schema.field(name).type}; expected strings. "
+                f"Set text_field of source {config.name!r} to a column of strings"
+                + ("." if config.take else ", or take for columns of lists of texts.")
+            )
 
 
-def _rows(batch: pa.RecordBatch, path: Path, first: int) -> list[dict[str, object]]:
+def _rows(batch: pa.RecordBatch, path: str, first: int) -> list[dict[str, Any] | PipeError]:
     try:
-        rows: list[dict[str, object]] = batch.to_pylist()
+        rows: list[dict[str, Any] | PipeError] = batch.to_pylist()
     except UnicodeDecodeError as error:
-        raise PipeError(
-            f"{path}, among the {batch.num_rows} rows from {first}: byte {error.start} of a text "
-            "is not UTF-8; convert the file's texts to UTF-8."
-        ) from None
+        if batch.num_rows == 1:
+            return [
+                PipeError(
+                    f"{path}, row {first}: byte {error.start} of a text is not UTF-8; convert the "
+                    "file's texts to UTF-8."
+                )
+            ]
+        # One of them at least; which one is found by halves.
+        half = batch.num_rows // 2
+        parts = ((batch.slice(0, half), first), (batch.slice(half), first + half))
+        return [row for part, start in parts for row in _rows(part, path, start)]
     return rows

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
+from data_prep.pieces import Piece
+from data_prep.readers.found import Finds, Found
 from data_prep.readers.prose import prose_of
 
 TOPICS = "pydoc_data.topics"
@@ -27,17 +29,15 @@ _MIN_QUOTED_SHARE = 0.15
 _Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def read_python_prose(config: SourceConfig) -> Iterator[tuple[str, str]]:
-    """Read the prose of Python source files.
+def pieces(config: SourceConfig) -> list[Piece]:
+    """Divide Python files into pieces: the language reference, and one per top-level package.
 
     Args:
         config: ``path`` is a directory of Python files; left empty, the running installation:
             the language reference, then the standard library, then the installed packages.
 
-    Yields:
-        Document id (``module:qualified.name``, for example ``json.decoder:JSONDecoder``) and
-        text, module by module in a fixed order; without tests, parameter lists, examples and
-        code, and only where running English prose is left.
+    Returns:
+        The pieces, in that order; modules that are in no package come before the packages.
 
     Raises:
         PipeError: ``path`` is given and is not a directory.
@@ -48,11 +48,31 @@ def read_python_prose(config: SourceConfig) -> Iterator[tuple[str, str]]:
             "Python files, or no path for the running installation."
         )
     roots = [Path(config.path).expanduser()] if config.path else installation_roots()
-    if not config.path:
-        yield from _topics(roots[0])
+    found = [] if config.path else [Piece(TOPICS, str(roots[0]))]
     for root in roots:
-        for path in _python_files(root):
-            yield from _file_prose(path, _module_name(path.relative_to(root)))
+        _, directories, _ = next(os.walk(root), ("", [], []))
+        packages = [name for name in _packages(directories) if not (root / name).is_symlink()]
+        found += [Piece(name, str(root)) for name in ("", *packages)]
+    return found
+
+
+def read(_config: SourceConfig, piece: Piece) -> Finds:
+    """Read the prose of Python source files.
+
+    Args:
+        piece: The language reference, the modules of a root, or one of its packages.
+
+    Yields:
+        Document id (``module:qualified.name``, for example ``json.decoder:JSONDecoder``) and
+        text, module by module in a fixed order; without tests, parameter lists, examples and
+        code, and only where running English prose is left.
+    """
+    root = Path(piece.path)
+    if piece.name == TOPICS:
+        yield from _topics(root)
+        return
+    for path in _python_files(root, piece.name):
+        yield from _file_prose(path, _module_name(path.relative_to(root)))
 
 
 def installation_roots() -> list[Path]:
@@ -67,18 +87,22 @@ def installation_roots() -> list[Path]:
     ]
 
 
-def _python_files(root: Path) -> Iterator[Path]:
-    """Walk the files of importable modules; names in alphabetical order, files before folders."""
-    for directory, subdirectories, files in os.walk(root):
-        subdirectories[:] = sorted(
-            name
-            for name in subdirectories
-            if name.isidentifier() and name not in _SKIPPED and name not in _COPIES
-        )
+def _python_files(root: Path, package: str) -> Iterator[Path]:
+    """Walk the modules of a package, or those of the root that are in none; always in one order."""
+    for directory, subdirectories, files in os.walk(root / package):
+        subdirectories[:] = _packages(subdirectories) if package else []
         for name in sorted(files):
             stem, suffix = os.path.splitext(name)  # noqa: PTH122, many thousand names
             if suffix == ".py" and stem.isidentifier() and not _is_test(stem):
                 yield Path(directory, name)
+
+
+def _packages(names: list[str]) -> list[str]:
+    return sorted(
+        name
+        for name in names
+        if name.isidentifier() and name not in _SKIPPED and name not in _COPIES
+    )
 
 
 def _is_test(stem: str) -> bool:
@@ -90,7 +114,7 @@ def _module_name(relative: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def _file_prose(path: Path, module: str) -> Iterator[tuple[str, str]]:
+def _file_prose(path: Path, module: str) -> Iterator[Found]:
     try:
         source = path.read_bytes()
     except OSError:
@@ -104,7 +128,7 @@ def _file_prose(path: Path, module: str) -> Iterator[tuple[str, str]]:
     for name, docstring in _docstrings(tree):
         prose = prose_of(cleandoc(docstring))
         if prose is not None:
-            yield (f"{module}:{name}" if name else module), prose
+            yield Found(f"{module}:{name}" if name else module, prose)
 
 
 def _parse(source: bytes) -> ast.Module | None:
@@ -145,7 +169,7 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
                     waiting.append((f"{name}.", node.body))
 
 
-def _topics(stdlib: Path) -> Iterator[tuple[str, str]]:
+def _topics(stdlib: Path) -> Iterator[Found]:
     """Yield the chapters of the language reference: one dict of strings in a module."""
     path = stdlib / "pydoc_data" / "topics.py"
     tree = _parse(path.read_bytes()) if path.is_file() else None
@@ -155,4 +179,4 @@ def _topics(stdlib: Path) -> Iterator[tuple[str, str]]:
             for name in sorted(topics):
                 prose = prose_of(cleandoc(topics[name]))
                 if prose is not None:
-                    yield f"{TOPICS}:{name}", prose
+                    yield Found(f"{TOPICS}:{name}", prose)

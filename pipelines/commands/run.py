@@ -2,6 +2,7 @@
 
 import click
 
+from data_prep.executors.processes import Processes
 from pipelines.commands.options import json_option, run_options
 from pipelines.distill import distill
 from pipelines.evaluate import evaluate
@@ -29,7 +30,7 @@ def command(run: Run, as_json: bool) -> None:
     """
     run.begin()
     say(plan(run).as_text())
-    prepare_run(run)
+    prepare_run(run, Processes())
     run.keep_recipe()
     teach(run, run.recipe.teachers)
     for number in range(1, len(run.recipe.stages) + 1):

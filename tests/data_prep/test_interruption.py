@@ -1,6 +1,7 @@
 """A prepare that is killed leaves nothing that the next one does not make good."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from data_prep import reading, units
 from data_prep.config import CorpusConfig
+from data_prep.errors import PipeError
 from data_prep.prepare import prepare
 from tests.data_prep.helpers import corpus_config, file_bytes, silent, two_sources
 
@@ -17,33 +20,44 @@ from tests.data_prep.helpers import corpus_config, file_bytes, silent, two_sourc
 PROGRAM = """
 import sys, time
 from pathlib import Path
+from data_prep import units
 from data_prep.config import CorpusConfig
+from data_prep.executors.processes import Processes
 from data_prep.prepare import prepare
+units.SMALLEST = 20_000
 original = Path.replace
 Path.replace = lambda self, target: (time.sleep(0.01), original(self, target))[1]
 config = CorpusConfig.model_validate_json(Path(sys.argv[1]).read_text())
-prepare(config, Path(sys.argv[2]), lambda line: print(line, flush=True))
+executor = Processes(int(sys.argv[3]), patience=0.5)
+prepare(config, Path(sys.argv[2]), lambda line: print(line, flush=True), executor)
 """
 
 ROOT = Path(__file__).parents[2]
 
 
-def kill_at(config_file: Path, directory: Path, shards: int) -> int:
-    """Kill a real prepare once so many shards are there; return how many it left."""
+def start(config_file: Path, directory: Path, workers: int) -> subprocess.Popen[str]:
+    """Start a real prepare and wait until it has begun to read its sources."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(config_file), str(directory)],
+        [sys.executable, "-c", PROGRAM, str(config_file), str(directory), str(workers)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
     assert process.stdout is not None
-    process.stdout.readline()  # it has begun to read its sources
+    process.stdout.readline()
+    return process
+
+
+def kill_at(config_file: Path, directory: Path, shards: int) -> int:
+    """Kill a real prepare once so many shards are there; return how many it left."""
+    process = start(config_file, directory, workers=1)
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         if len(list(directory.glob("spans-*.parquet"))) >= shards:
             os.kill(process.pid, signal.SIGKILL)
             break
     assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.stdout is not None
     process.stdout.close()
     return len(list(directory.glob("spans-*.parquet")))
 
@@ -101,3 +115,93 @@ def test_interrupted_while_a_file_is_put_in_place(
         assert not (tmp_path / stop / "manifest.json").exists()
         prepare(config, tmp_path / stop, silent)
         assert file_bytes(tmp_path / stop) == expected
+
+
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(20, marks=pytest.mark.slow)], ids=["a few", "twenty"]
+)
+def test_killed_at_random_moments(
+    kills: int, clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """With two processes, whatever they are at; those that were killed too late count as well."""
+    config, expected = clean
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    chance = random.Random(kills)
+    for number in range(kills):
+        process = start(tmp_path / "config.json", tmp_path / str(number % 2), workers=2)
+        time.sleep(chance.uniform(0, 3))
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    for number in range(2):
+        prepare(config, tmp_path / str(number), silent)
+        assert file_bytes(tmp_path / str(number)) == expected
+
+
+def test_what_was_read_is_not_read_again(
+    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, expected = clean
+    monkeypatch.setattr(units, "SMALLEST", 20_000)
+    monkeypatch.setattr(units, "LARGEST", 20_000)
+    original = reading.read_unit
+    read: list[int] = []
+
+    def counted(unit: units.Unit, *rest: object) -> object:
+        if len(read) == 1:
+            read.append(-1)
+            raise KeyboardInterrupt
+        read.append(unit.number)
+        return original(unit, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "read_unit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path / "out", silent)
+    lines: list[str] = []
+    prepare(config, tmp_path / "out", lines.append)
+    assert read == [0, -1, 1]
+    assert any("before it was interrupted" in line for line in lines)
+    assert file_bytes(tmp_path / "out") == expected
+
+
+def test_sources_that_change_meanwhile_are_read_again(
+    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = two_sources(tmp_path / "data", passages=60, asked=30)
+    config = corpus_config(sources)
+    original = reading.read_unit
+
+    def fail(unit: units.Unit, *rest: object) -> object:
+        if unit.number == 1:
+            raise KeyboardInterrupt
+        return original(unit, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "read_unit", fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path / "out", silent)
+    monkeypatch.undo()
+    two_sources(tmp_path / "data", passages=70, asked=30)
+    prepare(config, tmp_path / "out", silent)
+    prepare(config, tmp_path / "fresh", silent)
+    assert file_bytes(tmp_path / "out") == file_bytes(tmp_path / "fresh")
+
+
+def test_a_full_disk_is_a_sentence_and_the_same_command_continues(
+    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, expected = clean
+    original = Path.replace
+    for stop in (".arrow", ".keys", "rows", "spans-00007.parquet", "manifest.json"):
+
+        def replace(self: Path, target: Path, stop: str = stop) -> Path:
+            if Path(target).name.endswith(stop):
+                raise OSError(28, "No space left on device", str(target))
+            return original(self, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        with pytest.raises(PipeError, match=r"cannot be written .*No space left.* make room"):
+            prepare(config, tmp_path / "out", silent)
+        monkeypatch.undo()
+    prepare(config, tmp_path / "out", silent)
+    assert file_bytes(tmp_path / "out") == expected

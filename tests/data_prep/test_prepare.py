@@ -127,7 +127,7 @@ def test_empty_and_duplicate_texts_are_dropped_and_counted(tmp_path: Path) -> No
     second = write_jsonl(tmp_path / "b.jsonl", [{"text": "Two."}, {"text": "Four."}])
     sources = [SourceConfig(name=path.stem, path=str(path)) for path in (first, second)]
     manifest = prepare(corpus_config(sources, texts=2), tmp_path / "out", silent)
-    assert manifest.dropped.model_dump() == {"empty": 2, "duplicate": 2}
+    assert manifest.dropped == {"empty": 2, "duplicate": 2}
     assert [(s.documents, s.available, s.spans) for s in manifest.sources] == [(6, 3, 1), (2, 1, 1)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from data_prep.readers.prose import MIN_WORDS, prose_of
-from data_prep.readers.python_prose import installation_roots, read_python_prose
+from data_prep.readers.python_prose import installation_roots
 from data_prep.sources import read_documents
 
 MODULE = '''
@@ -42,7 +42,8 @@ PLAIN = "This is a sentence that is long enough to be kept."
 
 
 def read(path: Path) -> list[tuple[str, str]]:
-    return list(read_python_prose(SourceConfig(name="p", path=str(path), format="python-prose")))
+    config = SourceConfig(name="p", path=str(path), format="python-prose")
+    return [(document.doc_id, document.text) for document in read_documents(config)]
 
 
 @pytest.fixture

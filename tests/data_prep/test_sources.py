@@ -200,8 +200,8 @@ def test_formats_that_are_not_clear(tmp_path: Path) -> None:
     as_parquet(tmp_path)
     with pytest.raises(PipeError, match="format jsonl and parquet"):
         read(tmp_path)
-    with pytest.raises(PipeError, match="'csv'; expected auto or one of"):
-        read(tmp_path, format="csv")
+    with pytest.raises(PipeError, match="'xml'; expected auto or one of"):
+        read(tmp_path, format="xml")
     assert len(read(tmp_path, format="jsonl")) == 2
 
 

@@ -309,7 +309,7 @@ def test_the_plan_of_the_paper_needs_no_gpu_and_no_network(tmp_path):
     plan = json.loads(done.stdout)
     assert plan["target_width"] == 12288
     assert plan["store_bytes"] == 8_000_000 * 12288 * 2
-    assert [stage["steps"] for stage in plan["stages"]] == [4000, 7000, 2200]
+    assert [stage["steps"] for stage in plan["stages"]] == [4000, 7000, 2200, 3500]
     assert not (tmp_path / "none").exists()
 
 

@@ -28,4 +28,4 @@ def files_of(source: PairSourceConfig, suffixes: Sequence[str]) -> list[tuple[st
             "since images are read one by one. Copy them here first."
         )
     files = source_files(SourceConfig(name=source.name, path=source.path), suffixes)
-    return [(file[0], Path(file[1])) for file in files]
+    return [(file.name, Path(file.path)) for file in files]

@@ -81,7 +81,7 @@ def test_the_manifest_tells_what_was_left_out(tmp_path: Path) -> None:
     lines: list[str] = []
     one = source(path, license="CC0")
     manifest = prepare_pairs(config(one, pairs=20, held_out=5), tmp_path / "out", lines.append)
-    assert manifest.dropped.model_dump() == {"empty": 1, "duplicate": 1}
+    assert manifest.dropped == {"empty": 1, "duplicate": 1}
     skipped = {"skipped_empty_file": 1, "skipped_missing_image": 1, "left_out_not_wanted": 18}
     assert manifest.counts == {"images": 20, "labelled": 0, "sentences": 40} | skipped
     (record_of,) = manifest.sources
@@ -135,7 +135,7 @@ def test_a_split_that_the_source_names(tmp_path: Path) -> None:
     assert sorted(held) == sorted(zip(captions[:10], images[:10], strict=True))
     assert sorted(rest) == sorted(zip(captions[10:30], images[10:30], strict=True))
     assert manifest.counts["left_out_held_out_image"] == 2
-    assert manifest.dropped.duplicate == 6
+    assert manifest.dropped["duplicate"] == 6
     # Fewer held out: those of the split that are not needed are still not trained on.
     held, rest, manifest = held_out_and_training(one, tmp_path / "fewer", held_out=4)
     assert set(held) < set(zip(captions[:10], images[:10], strict=True))

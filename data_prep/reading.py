@@ -1,0 +1,125 @@
+"""First stage: a unit's documents are read, cleaned and cut, and lie on disk as sorted runs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from data_prep.cleaning import Cleaner
+from data_prep.config import CorpusConfig
+from data_prep.executors import Begun
+from data_prep.left_out import noting
+from data_prep.records import Document, Span
+from data_prep.runs import RunWriter
+from data_prep.scratch import Scratch
+from data_prep.sources import read_piece
+from data_prep.spans import spans_of
+from data_prep.units import Unit
+from data_prep.writing import told_disk_errors
+
+STAGE = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUnits:
+    """Makes the worker of this stage.
+
+    Attributes:
+        config: The corpus wanted, with its formats resolved.
+        corpus: Its directory.
+        units: All of its units.
+    """
+
+    config: CorpusConfig
+    corpus: Path
+    units: tuple[Unit, ...]
+
+    def __call__(self) -> Callable[[int], Begun[dict[str, Any]]]:
+        """Make the worker where it runs.
+
+        Returns:
+            Takes the number of a unit; gives what ``read_unit`` gives.
+        """
+        cleaner, scratch = Cleaner(self.config), Scratch(self.corpus)
+
+        def work(number: int) -> Begun[dict[str, Any]]:
+            with told_disk_errors(self.corpus):
+                record = read_unit(self.units[number], self.config, cleaner, scratch)
+            return Begun(lambda: record)
+
+        return work
+
+
+def read_unit(
+    unit: Unit, config: CorpusConfig, cleaner: Cleaner, scratch: Scratch
+) -> dict[str, Any]:
+    """Read a unit, and write its spans and then its record.
+
+    Args:
+        unit: The unit.
+        config: The corpus wanted.
+        cleaner: Mends and drops documents and spans.
+        scratch: Where the spans go.
+
+    Returns:
+        The record: ``documents`` read, how many of them were ``normalised`` and ``shortened``,
+        spans ``dropped`` by reason, ``rows`` of each run, and the bytes of their texts.
+
+    Raises:
+        PipeError: A document cannot be read.
+        OSError: The disk refuses a file.
+    """
+    runs = RunWriter(scratch, unit.number, unit.source, config.seed)
+    dropped: Counter[str] = Counter()
+    number = normalised = shortened = 0
+    with noting(scratch.left_out(unit.number)) as note:
+        for document in _documents(unit, config):
+            number += 1
+            cleaned = cleaner.clean(document)
+            if isinstance(cleaned, str):
+                dropped[cleaned] += 1
+                if document.problem is not None:
+                    note(cleaned, source=document.source, problem=document.problem)
+                continue
+            found = spans_of(cleaned, config)
+            if not found:
+                dropped["empty"] += 1
+                continue
+            normalised += cleaned.normalised
+            shortened += cleaned.shortened
+            kept = []
+            for span, plain in zip(found, _plain(found, cleaned, config), strict=True):
+                if (reason := cleaner.keeps(plain)) is None:
+                    kept.append(span)
+                    continue
+                dropped[reason] += 1
+                if (overlap := cleaner.overlap(plain)) is not None:
+                    note(reason, source=span.source, doc_id=span.doc_id, **asdict(overlap))
+            if kept:
+                runs.add(kept)
+    runs.flush()
+    record = {
+        "documents": number,
+        "normalised": normalised,
+        "shortened": shortened,
+        "dropped": dict(dropped),
+        "rows": runs.rows,
+        "text_bytes": runs.text_bytes,
+    }
+    scratch.finish(STAGE, unit.number, record)
+    return record
+
+
+def _plain(spans: list[Span], document: Document, config: CorpusConfig) -> list[Span]:
+    """The same spans with their words in order, so that no run of words hides from cleaning."""
+    if not any(span.words_shuffled for span in spans):
+        return spans
+    return spans_of(document, config.model_copy(update={"word_shuffle_fraction": 0.0}))
+
+
+def _documents(unit: Unit, config: CorpusConfig) -> Iterator[Document]:
+    source = config.sources[unit.source]
+    pieces = (read_piece(source, piece) for piece in unit.pieces)
+    return islice(chain.from_iterable(pieces), unit.documents)

@@ -1,0 +1,182 @@
+"""Sorted runs: spans on disk in the order of their rows, so that a shard reads each run in a row.
+
+A run is as much as fits into memory. In whatever run its spans lie, a shard's rows are neighbours
+there, since runs and rows are in the same order.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import ipc
+
+from data_prep.draws import draws, key_of
+from data_prep.files import atomic_write
+from data_prep.keys import KEYS, Records
+from data_prep.records import Span
+from data_prep.scratch import Scratch
+from data_prep.shards import SCHEMA
+
+RUN_BYTES = 48 * 2**20
+RUN_SPANS = 250_000
+# What is read together when one span of it is wanted: little enough to be read for nothing.
+_BATCH_BYTES = 64 * 2**10
+_DIGEST_BYTES = 16
+
+
+class RunWriter:
+    """Collects the spans of a unit and writes them as sorted runs.
+
+    Args:
+        scratch: Where they go.
+        unit: The unit's number.
+        source: Place of its source in the configuration.
+        seed: The corpus's seed.
+    """
+
+    def __init__(self, scratch: Scratch, unit: int, source: int, seed: int) -> None:
+        self._scratch = scratch
+        self._unit = unit
+        self._source = source
+        self._take, self._row = draws(seed, "take"), draws(seed, "row")
+        self._held_out = draws(seed, "held-out")
+        self.rows: list[int] = []
+        self.text_bytes = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._texts: list[bytes] = []
+        self._doc_ids: list[str] = []
+        self._first: list[int] = []
+        self._sentences: list[int] = []
+        self._shuffled: list[bool] = []
+        self._bytes = 0
+        self._digests = {name: bytearray() for name in ("text", "take", "row", "held_out")}
+
+    def add(self, spans: list[Span]) -> None:
+        """Take the spans of one document.
+
+        Args:
+            spans: They share source and document; at least one.
+        """
+        self._of = spans[0]
+        document = key_of(spans[0].source, spans[0].doc_id)
+        held_out = self._held_out.digest(document)
+        digests = self._digests
+        for span in spans:
+            text = span.text.encode()
+            key = b"%b\0%d" % (document, span.first_sentence)
+            digests["text"] += blake2b(text, digest_size=_DIGEST_BYTES).digest()
+            digests["take"] += self._take.digest(key)
+            digests["row"] += self._row.digest(key)
+            digests["held_out"] += held_out
+            # Columns, and not the spans themselves: so many objects would keep the collector busy.
+            self._texts.append(text)
+            self._doc_ids.append(span.doc_id)
+            self._first.append(span.first_sentence)
+            self._sentences.append(span.num_sentences)
+            self._shuffled.append(span.words_shuffled)
+            self._bytes += len(text)
+        if self._bytes >= RUN_BYTES or len(self._texts) >= RUN_SPANS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected as a run."""
+        if not self._texts:
+            return
+        keys = self._keys()
+        order = np.lexsort((keys["text"], keys["row"]))
+        keys = keys[order]
+        keys["index"] = np.arange(len(keys))
+        run = len(self.rows)
+        table = self._table().take(pa.array(order))
+        batch_rows = max(1, len(keys) * _BATCH_BYTES // max(self._bytes, 1))
+        _write_table(self._scratch.run(self._unit, run), table, min(batch_rows, 4096))
+        with atomic_write(self._scratch.keys(self._unit, run)) as temporary:
+            keys[np.argsort(keys["text"], kind="stable")].tofile(temporary)
+        self.rows.append(len(keys))
+        self.text_bytes += self._bytes
+        self._begin()
+
+    def _keys(self) -> Records:
+        keys = np.zeros(len(self._texts), KEYS)
+        texts = np.frombuffer(self._digests["text"], ">u8").reshape(-1, 2)
+        keys["text"], keys["text_rest"] = texts[:, 0], texts[:, 1]
+        for name in ("take", "row", "held_out"):
+            keys[name] = np.frombuffer(self._digests[name], ">u8")
+        keys["sentences"] = self._sentences
+        keys["shuffled"] = self._shuffled
+        keys["source"] = self._source
+        keys["unit"] = self._unit
+        keys["run"] = len(self.rows)
+        return keys
+
+    def _table(self) -> pa.Table:
+        rows = len(self._texts)
+        columns = [
+            pa.array(self._texts, pa.string()),
+            pa.array(self._doc_ids, pa.string()),
+            pa.repeat(self._of.source, rows),
+            pa.repeat(self._of.role, rows),
+            pa.array(self._first, pa.int32()),
+            pa.array(self._sentences, pa.int32()),
+            pa.array(self._shuffled, pa.bool_()),
+        ]
+        return pa.table(columns, schema=SCHEMA)
+
+
+def _write_table(path: Path, table: pa.Table, batch_rows: int) -> None:
+    options = ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with (
+        atomic_write(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        ipc.new_file(sink, SCHEMA, options=options) as writer,
+    ):
+        writer.write_table(table, max_chunksize=batch_rows)
+
+
+def gather(scratch: Scratch, places: Records) -> pa.Table:
+    """Read spans from wherever they lie.
+
+    Args:
+        scratch: Where the runs are.
+        places: Records with ``unit``, ``run`` and ``index``.
+
+    Returns:
+        A table of ``SCHEMA`` with the spans, in the order asked for.
+    """
+    order = np.lexsort((places["index"], places["run"], places["unit"]))
+    batches: list[pa.RecordBatch] = []
+    wanted = np.empty(len(order), np.int64)
+    rows = done = 0
+    for part in _by_run(places[order]):
+        path = scratch.run(int(part["unit"][0]), int(part["run"][0]))
+        found, found_at = _read_run(path, part["index"])
+        wanted[order[done : done + len(part)]] = rows + found_at
+        batches += found
+        rows += sum(batch.num_rows for batch in found)
+        done += len(part)
+    return pa.Table.from_batches(batches, SCHEMA).combine_chunks().take(pa.array(wanted))
+
+
+def _by_run(places: Records) -> Iterator[Records]:
+    """Divide sorted places by the run that they are in."""
+    changes = (places["unit"][1:] != places["unit"][:-1]) | (
+        places["run"][1:] != places["run"][:-1]
+    )
+    yield from (part for part in np.split(places, np.flatnonzero(changes) + 1) if len(part))
+
+
+def _read_run(path: Path, indices: Records) -> tuple[list[pa.RecordBatch], npt.NDArray[np.int64]]:
+    """Read those batches of a run that hold some spans, and say where these are in them."""
+    options = ipc.IpcReadOptions(use_threads=False)
+    with pa.OSFile(str(path)) as source:
+        reader = ipc.open_file(source, options=options)
+        batch_rows = reader.get_batch(0).num_rows
+        numbers, offsets = np.divmod(indices.astype(np.int64), batch_rows)
+        needed, places = np.unique(numbers, return_inverse=True)
+        batches = [reader.get_batch(int(number)) for number in needed]
+    return batches, places * batch_rows + offsets

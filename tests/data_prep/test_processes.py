@@ -1,0 +1,103 @@
+"""Several processes: every task once, the same corpus as from one, and nobody left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import PipeError
+from data_prep.executors.processes import Processes
+from data_prep.prepare import prepare
+from tests.data_prep.helpers import corpus_config, file_bytes, silent
+from tests.data_prep.squares import Squares
+from tests.data_prep.test_out_of_core import MIXED, odd_sources
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_task_once_in_several_processes():
+    results = dict(Processes(3, patience=0).run(iter(range(40)), Squares()))
+    assert {task: square for task, (square, _) in results.items()} == {n: n * n for n in range(40)}
+    processes = {process for _, process in results.values()}
+    assert 1 < len(processes) <= 3
+    assert os.getpid() not in processes
+
+
+@pytest.mark.parametrize("tasks", [[], [3], range(5)])
+def test_little_work_is_done_here(tasks):
+    results = dict(Processes(4).run(tasks, Squares()))
+    assert results == {n: (n * n, os.getpid()) for n in tasks}
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [(-13, "found -13, expected"), (-14, "ended in the middle")]
+)
+def test_what_goes_wrong_there_is_told_here(task, message):
+    with pytest.raises(PipeError, match=message):
+        list(Processes(2, patience=0).run([1, 2, task, 3], Squares()))
+
+
+def test_a_worker_that_cannot_be_made():
+    with pytest.raises(PipeError, match="found no model"):
+        list(Processes(2, patience=0).run([1, 2], Squares(refuse=True)))
+
+
+def test_closing_ends_the_processes_at_once():
+    results = Processes(2, patience=0).run(range(10_000), Squares())
+    _, (_, process) = next(results)
+    results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_processes_end_with_the_one_that_started_them():
+    program = (
+        "import sys; from data_prep.executors.processes import Processes\n"
+        "from tests.data_prep.squares import Squares\n"
+        "for _, (_, pid) in Processes(2, patience=0).run(range(10**6), Squares()):\n"
+        "    print(pid, flush=True)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
+    children = {int(parent.stdout.readline()) for _ in range(20)}
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 30
+    while children and time.monotonic() < deadline:
+        children = {pid for pid in children if _lives(pid)}
+        time.sleep(0.01)
+    assert not children
+
+
+def _lives(pid):
+    try:
+        return b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return False
+
+
+def test_four_workers_make_the_corpus_of_one(tmp_path, monkeypatch):
+    from data_prep import units
+
+    monkeypatch.setattr(units, "SMALLEST", 4000)
+    monkeypatch.setattr(units, "_UNKNOWN_SIZE", 1)
+    config = corpus_config(odd_sources(tmp_path / "data"), **MIXED)
+    assert len(units.plan_units(config)) > 4
+    prepare(config, tmp_path / "one", silent)
+    prepare(config, tmp_path / "four", silent, Processes(4, patience=0))
+    assert file_bytes(tmp_path / "one") == file_bytes(tmp_path / "four")
+
+
+def test_a_source_that_is_wrong_is_told_from_a_worker(tmp_path, monkeypatch):
+    from data_prep import units
+
+    monkeypatch.setattr(units, "SMALLEST", 4000)
+    sources = odd_sources(tmp_path / "data")
+    with (tmp_path / "data" / "d.jsonl").open("a") as file:
+        file.write("\nnot JSON")
+    with pytest.raises(PipeError, match=r"d\.jsonl, line 91: not JSON"):
+        prepare(corpus_config(sources), tmp_path / "out", silent, Processes(2, patience=0))
