@@ -41,7 +41,7 @@ def key_of(*identity: str | int) -> bytes:
         A key, for ``Draws``. That of further parts begins with it, a NUL, and goes on with theirs.
     """
     # NUL cannot stand in a text or in an id that a source yields, so the parts stay apart.
-    return "\0".join(map(str, identity)).encode("utf-8", "surrogatepass")
+    return "\0".join([str(part) for part in identity]).encode("utf-8", "surrogatepass")
 
 
 class Draws:

@@ -15,7 +15,7 @@ from data_prep.records import Document, Span
 from data_prep.runs import RunWriter
 from data_prep.scratch import Scratch
 from data_prep.sources import read_piece
-from data_prep.spans import spans_of
+from data_prep.spans import Cutter, spans_of
 from data_prep.units import Unit
 from data_prep.writing import told_disk_errors
 
@@ -71,7 +71,9 @@ def read_unit(
         PipeError: A document cannot be read.
         OSError: The disk refuses a file.
     """
-    runs = RunWriter(scratch, unit.number, unit.source, config.seed)
+    name = config.sources[unit.source].name
+    runs = RunWriter(scratch, unit.number, unit.source, name, config.seed)
+    cutter = Cutter(config)
     dropped: Counter[str] = Counter()
     number = normalised = shortened = 0
     with noting(scratch.left_out(unit.number)) as note:
@@ -83,7 +85,7 @@ def read_unit(
                 if document.problem is not None:
                     note(cleaned, source=document.source, problem=document.problem)
                 continue
-            found = spans_of(cleaned, config)
+            found = cutter.spans_of(cleaned)
             if not found:
                 dropped["empty"] += 1
                 continue

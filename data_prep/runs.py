@@ -34,13 +34,16 @@ class RunWriter:
         scratch: Where they go.
         unit: The unit's number.
         source: Place of its source in the configuration.
+        name: That source's name.
         seed: The corpus's seed.
     """
 
-    def __init__(self, scratch: Scratch, unit: int, source: int, seed: int) -> None:
+    def __init__(self, scratch: Scratch, unit: int, source: int, name: str, seed: int) -> None:
         self._scratch = scratch
         self._unit = unit
         self._source = source
+        self._name = name
+        self._prefix = key_of(name, "")
         self._take, self._row = draws(seed, "take"), draws(seed, "row")
         self._held_out = draws(seed, "held-out")
         self.rows: list[int] = []
@@ -50,6 +53,7 @@ class RunWriter:
     def _begin(self) -> None:
         self._texts: list[bytes] = []
         self._doc_ids: list[str] = []
+        self._roles: list[str] = []
         self._first: list[int] = []
         self._sentences: list[int] = []
         self._shuffled: list[bool] = []
@@ -62,8 +66,7 @@ class RunWriter:
         Args:
             spans: They share source and document; at least one.
         """
-        self._of = spans[0]
-        document = key_of(spans[0].source, spans[0].doc_id)
+        document = self._prefix + key_of(spans[0].doc_id)
         held_out = self._held_out.digest(document)
         digests = self._digests
         for span in spans:
@@ -76,6 +79,7 @@ class RunWriter:
             # Columns, and not the spans themselves: so many objects would keep the collector busy.
             self._texts.append(text)
             self._doc_ids.append(span.doc_id)
+            self._roles.append(span.role)
             self._first.append(span.first_sentence)
             self._sentences.append(span.num_sentences)
             self._shuffled.append(span.words_shuffled)
@@ -115,12 +119,11 @@ class RunWriter:
         return keys
 
     def _table(self) -> pa.Table:
-        rows = len(self._texts)
         columns = [
             pa.array(self._texts, pa.string()),
             pa.array(self._doc_ids, pa.string()),
-            pa.repeat(self._of.source, rows),
-            pa.repeat(self._of.role, rows),
+            pa.repeat(self._name, len(self._texts)),
+            pa.array(self._roles, pa.string()),
             pa.array(self._first, pa.int32()),
             pa.array(self._sentences, pa.int32()),
             pa.array(self._shuffled, pa.bool_()),
@@ -129,7 +132,8 @@ class RunWriter:
 
 
 def _write_table(path: Path, table: pa.Table, batch_rows: int) -> None:
-    options = ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    # Not compressed: lz4 would save a third of the space and cost more than the rest of writing.
+    options = ipc.IpcWriteOptions(use_threads=False)
     with (
         atomic_write(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,

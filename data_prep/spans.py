@@ -57,34 +57,71 @@ def spans_of(document: Document, config: CorpusConfig) -> list[Span]:
         The spans in order; empty if the document is blank. They depend on the seed and on the
         document's source, id and text alone.
     """
-    if not document.text.strip():
-        return []
-    key = key_of(document.source, document.doc_id)
-    parts = sentences(document.text, language_of(document, config))
-    if happens(cut_fraction_of(document, config), draws(config.seed, "cut").number(key)):
-        lengths = _run_lengths(len(parts), config, key)
-    else:
-        lengths = [len(parts)]
+    return Cutter(config).spans_of(document)
 
-    spans = []
-    for first, length in zip(accumulate(lengths, initial=0), lengths, strict=False):
-        text = "".join(parts[first : first + length]).strip()
-        chosen = draws(config.seed, "word-shuffle").number(b"%b\0%d" % (key, first))
-        shuffled = text
-        if happens(config.word_shuffle_fraction, chosen):
-            shuffled = shuffle_words(text, config.seed, document.source, document.doc_id, first)
-        spans.append(
-            Span(
-                text=shuffled,
-                doc_id=document.doc_id,
-                source=document.source,
-                role=document.role,
-                first_sentence=first,
-                num_sentences=length,
-                words_shuffled=shuffled != text,
+
+class Cutter:
+    """Makes the spans of many documents; see ``spans_of``.
+
+    Args:
+        config: The fractions, the limits and the seed.
+    """
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self._config = config
+        self._cut, self._shuffle = draws(config.seed, "cut"), draws(config.seed, "word-shuffle")
+        self._sources: dict[tuple[str, str], tuple[bytes, str, float]] = {}
+
+    def _of_source(self, document: Document) -> tuple[bytes, str, float]:
+        """What all keys of a source begin with, its language, and how likely it is to be cut."""
+        place = (document.source, document.role)
+        if place not in self._sources:
+            self._sources[place] = (
+                key_of(document.source, ""),
+                language_of(document, self._config),
+                cut_fraction_of(document, self._config),
             )
+        return self._sources[place]
+
+    def spans_of(self, document: Document) -> list[Span]:
+        """Make a document's spans.
+
+        Args:
+            document: Any document without lone surrogates.
+
+        Returns:
+            As for ``spans_of``.
+        """
+        text = document.text.strip()
+        if not text:
+            return []
+        config = self._config
+        prefix, language, cut_fraction = self._of_source(document)
+        key = prefix + key_of(document.doc_id)
+        parts = sentences(document.text, language)
+        if not happens(cut_fraction, self._cut.number(key)):
+            return [self._span(document, key, text, 0, len(parts))]
+        lengths = _run_lengths(len(parts), config, key)
+        return [
+            self._span(document, key, "".join(parts[first : first + length]).strip(), first, length)
+            for first, length in zip(accumulate(lengths, initial=0), lengths, strict=False)
+        ]
+
+    def _span(self, document: Document, key: bytes, text: str, first: int, length: int) -> Span:
+        chosen = self._shuffle.number(b"%b\0%d" % (key, first))
+        shuffled = text
+        if happens(self._config.word_shuffle_fraction, chosen):
+            identity = (document.source, document.doc_id, first)
+            shuffled = shuffle_words(text, self._config.seed, *identity)
+        return Span(
+            text=shuffled,
+            doc_id=document.doc_id,
+            source=document.source,
+            role=document.role,
+            first_sentence=first,
+            num_sentences=length,
+            words_shuffled=shuffled != text,
         )
-    return spans
 
 
 def shuffle_words(text: str, seed: int, *identity: str | int) -> str:

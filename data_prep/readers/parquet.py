@@ -11,7 +11,7 @@ from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from data_prep.pieces import Piece
 from data_prep.readers.fields import missing_field
-from data_prep.readers.found import Finds, found_in
+from data_prep.readers.found import Finds, Found, found_in
 from data_prep.readers.locate import SourceFile, source_files
 from data_prep.readers.opening import is_remote, opened_raw, reading
 from data_prep.readers.shapes import fields_of
@@ -67,6 +67,10 @@ def read(config: SourceConfig, piece: Piece) -> Finds:
         row = sum(file.metadata.row_group(group).num_rows for group in range(piece.first))
         columns = [name for name in _columns(config) if name in file.schema_arrow.names]
         for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns):
+            if (sound := _sound(batch, config, piece, row)) is not None:
+                yield from sound
+                row += batch.num_rows
+                continue
             for record in _rows(batch, piece.path, row):
                 if isinstance(record, PipeError):
                     yield record
@@ -135,6 +139,24 @@ def _check_columns(schema: pa.Schema, config: SourceConfig, path: str) -> None:
                 f"Set text_field of source {config.name!r} to a column of strings"
                 + ("." if config.take else ", or take for columns of lists of texts.")
             )
+
+
+def _sound(
+    batch: pa.RecordBatch, config: SourceConfig, piece: Piece, first: int
+) -> list[Found] | None:
+    """The documents of a batch, column by column; None where a row needs to be looked at."""
+    wanted = [config.text_field] + ([config.id_field] if config.id_field is not None else [])
+    columns = [batch[name] for name in wanted if name in batch.schema.names]
+    if config.take is not None or any(
+        column.null_count or not pa.types.is_string(column.type) for column in columns
+    ):
+        return None
+    try:
+        texts, *ids = (column.to_pylist() for column in columns)
+    except UnicodeDecodeError:
+        return None
+    names = ids[0] if ids else [f"{piece.name}:{first + row}" for row in range(len(texts))]
+    return list(map(Found, names, texts))
 
 
 def _rows(batch: pa.RecordBatch, path: str, first: int) -> list[dict[str, Any] | PipeError]:
