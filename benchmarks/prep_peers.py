@@ -66,7 +66,10 @@ def datatrove_prep(config: CorpusConfig, directory: Path) -> Callable[[], int] |
                     str(directory), f"{source.name}-${{rank}}.parquet", compression="zstd"
                 ),
             ]
-            LocalPipelineExecutor(steps, tasks=1, workers=1, skip_completed=False).run()
+            logs = str(directory / "logs")
+            LocalPipelineExecutor(
+                steps, tasks=1, workers=1, skip_completed=False, logging_dir=logs
+            ).run()
         return written
 
     return run
