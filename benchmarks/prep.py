@@ -26,8 +26,7 @@ from data_prep.prepare import prepare
 
 _QUESTIONS = ("speed", "scaling")
 _ALL = 8_000_000
-# Prep in a process of its own: seconds, and the largest of it and its workers. The first second
-# is not spent alone, or a short measurement of two workers would be one of one.
+# Prep in a process of its own: seconds, and the largest of it and its workers.
 _PROGRAM = """
 import json, resource, sys, time
 from pathlib import Path
@@ -36,9 +35,10 @@ from data_prep.executors.processes import Processes
 from data_prep.prepare import prepare
 config = CorpusConfig.model_validate_json(Path(sys.argv[1]).read_text())
 begin = time.perf_counter()
-made = prepare(config, Path(sys.argv[2]), lambda line: print(line, file=sys.stderr),
-               Processes(int(sys.argv[3]), patience=float(sys.argv[4])))
+executor = Processes(int(sys.argv[3]))
+made = prepare(config, Path(sys.argv[2]), lambda line: print(line, file=sys.stderr), executor)
 seconds = time.perf_counter() - begin
+executor.close()  # whose peaks count only when they have ended
 peaks = [resource.getrusage(who).ru_maxrss / 1024
          for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(json.dumps({"seconds": seconds, "rows": made.rows, "peak_rss_mb": max(peaks)}))
@@ -93,21 +93,20 @@ def speed(config: CorpusConfig, directory: Path, text_bytes: int, rounds: int) -
     }
 
 
-def alone(config: CorpusConfig, directory: Path, workers: int, patience: float) -> dict[str, Any]:
+def alone(config: CorpusConfig, directory: Path, workers: int) -> dict[str, Any]:
     """Make a corpus in processes of its own.
 
     Args:
         config: The corpus.
         directory: Where it may be written.
         workers: How many processes work.
-        patience: Seconds before they are started.
 
     Returns:
         ``seconds``, ``rows`` and ``peak_rss_mb``, the largest of all processes.
     """
     (directory / "config.json").write_text(config.model_dump_json())
     target = _fresh(directory / "alone")
-    arguments = [str(directory / "config.json"), str(target), str(workers), str(patience)]
+    arguments = [str(directory / "config.json"), str(target), str(workers)]
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments], check=True, stdout=subprocess.PIPE, text=True
     )
@@ -130,7 +129,7 @@ def scaling(config: CorpusConfig, directory: Path, rounds: int) -> dict[str, Any
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
         for workers, times in seconds.items():
-            times.append(alone(config, directory, workers, patience=0)["seconds"])
+            times.append(alone(config, directory, workers)["seconds"])
     medians = {workers: statistics.median(times) for workers, times in seconds.items()}
     show(["workers", "seconds"], [[workers, medians[workers]] for workers in medians])
     return {"scaling_2": round(medians[1] / medians[2], 2)}
@@ -151,7 +150,7 @@ def large(directory: Path, shared: str | None, documents: int, workers: int) -> 
     begin = time.perf_counter()
     size = write_documents(directory / "data", shared, documents, files=8)
     print(f"wrote {documents} documents in {time.perf_counter() - begin:.0f} s")
-    made = alone(paper_like(directory / "data"), directory, workers, patience=1)
+    made = alone(paper_like(directory / "data"), directory, workers)
     rate = made["rows"] / made["seconds"]
     return {
         "documents": documents,
@@ -168,7 +167,7 @@ def large(directory: Path, shared: str | None, documents: int, workers: int) -> 
 def main() -> None:
     """Measure and print."""
     parser = option_parser(__doc__)
-    parser.add_argument("--texts", type=int, default=60_000, help="Documents to measure with.")
+    parser.add_argument("--texts", type=int, default=200_000, help="Documents to measure with.")
     parser.add_argument("--only", choices=_QUESTIONS, help="Answer one question.")
     parser.add_argument("--large", type=int, metavar="N", help="Memory and time of N documents.")
     parser.add_argument("--workers", type=int, default=2, help="Processes of --large.")

@@ -1,13 +1,14 @@
 """Tasks carried out by several processes on this machine."""
 
 import os
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
@@ -36,6 +37,8 @@ class Processes:
     """As many workers as wanted, each in a process of its own.
 
     Tasks that are done within a second are done in this process: starting others takes as long.
+    The processes stay for the next ``run``, until ``close``, the end of this object, or a run that
+    ends early.
 
     Args:
         workers: How many; None takes the cores that this process may use.
@@ -45,6 +48,7 @@ class Processes:
     def __init__(self, workers: int | None = None, patience: float = PATIENCE) -> None:
         self._workers = workers or available_cores()
         self._patience = patience
+        self._pool: _Pool | None = None
 
     def run(
         self, tasks: Iterable[TaskT], make_worker: MakeWorker[TaskT, ResultT]
@@ -54,14 +58,24 @@ class Processes:
         if self._workers == 1:
             yield from InProcess().run(waiting, make_worker)
             return
-        if self._patience > 0:
+        if self._patience > 0 and self._pool is None:
             yield from InProcess().run(_for_a_while(waiting, self._patience), make_worker)
         first = list(islice(waiting, self._workers))
         if len(first) == 1:
             yield from InProcess().run(first, make_worker)
         elif first:
-            with _pool(len(first), make_worker) as pool:
-                yield from _work(pool, first, waiting)
+            self._pool = self._pool or _Pool(self._workers)
+            try:
+                yield from self._pool.work(first, waiting, make_worker)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """End the processes; another ``run`` would start new ones."""
+        if self._pool is not None:
+            self._pool.end()
+            self._pool = None
 
 
 def _for_a_while(tasks: Iterator[TaskT], seconds: float) -> Iterator[TaskT]:
@@ -73,70 +87,60 @@ def _for_a_while(tasks: Iterator[TaskT], seconds: float) -> Iterator[TaskT]:
             return
 
 
-def _work(
-    pool: ProcessPoolExecutor, first: list[TaskT], waiting: Iterator[TaskT]
-) -> Iterator[tuple[TaskT, Any]]:
-    doing: dict[Future[Any], TaskT] = {}
-    try:
-        for task in first:
-            doing[pool.submit(_do, task)] = task
-        while doing:
-            done, _ = wait(doing, return_when=FIRST_COMPLETED)
-            for future in done:
-                task, result = doing.pop(future), future.result()
-                for following in islice(waiting, 1):
-                    doing[pool.submit(_do, following)] = following
-                yield task, result
-    except BrokenProcessPool:
-        raise PipeError(
-            "a worker process has ended in the middle of its work, perhaps for want of memory; "
-            "look at that, or take fewer --workers. What was finished stays, and the same command "
-            "continues."
-        ) from None
+class _Pool:
+    """Processes that live until they are told to end, or until nobody is left to tell them."""
+
+    def __init__(self, workers: int) -> None:
+        theirs, self._ours = Pipe(duplex=False)
+        # Forked, a process would inherit threads' locks; made anew, it has only what it is given.
+        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _become_worker, (theirs,))
+        self._makers = 0
+
+    def work(
+        self, first: list[TaskT], waiting: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
+    ) -> Iterator[tuple[TaskT, Any]]:
+        self._makers += 1
+        # Pickled once; a process makes its worker with the first task of this run that it gets.
+        do = partial(_do, self._makers, pickle.dumps(make_worker))
+        doing: dict[Future[Any], TaskT] = {}
+        try:
+            for task in first:
+                doing[self._pool.submit(do, task)] = task
+            while doing:
+                done, _ = wait(doing, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, result = doing.pop(future), future.result()
+                    for following in islice(waiting, 1):
+                        doing[self._pool.submit(do, following)] = following
+                    yield task, result
+        except BrokenProcessPool:
+            raise PipeError(
+                "a worker process has ended in the middle of its work, perhaps for want of memory; "
+                "look at that, or take fewer --workers. What was finished stays, and the same "
+                "command continues."
+            ) from None
+
+    def end(self) -> None:
+        """End the processes at once, whatever they are at."""
+        self._ours.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _pool(workers: int, make_worker: MakeWorker[Any, Any]) -> Iterator[ProcessPoolExecutor]:
-    """Have workers, and none of them any more afterwards, whatever they are at."""
-    theirs, ours = Pipe(duplex=False)
-    # Forked, a process would inherit threads' locks; made anew, it has only what it is given.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _become_worker, (theirs, make_worker))
-    try:
-        yield pool
-    finally:
-        ours.close()
-        pool.shutdown(wait=True, cancel_futures=True)
-        theirs.close()
+_worker: tuple[int, Callable[[Any], Begun[Any]]] | None = None
 
 
-_worker: Callable[[Any], Begun[Any]] | None = None
-
-
-def _become_worker(parent: Connection, make_worker: MakeWorker[Any, Any]) -> None:
-    """Make the worker of this process; an error of that comes out with the first task."""
-    global _worker  # noqa: PLW0603  a pool's process has no other place for what it keeps
+def _become_worker(parent: Connection) -> None:
+    """Prepare this process for work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when it is over
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     one_thread()
-    try:
-        _worker = make_worker()
-    except PipeError as error:
-        _worker = _Failing(error)
 
 
-class _Failing:
-    """A worker that could not be made."""
-
-    def __init__(self, error: PipeError) -> None:
-        self._error = error
-
-    def __call__(self, task: Any) -> Begun[Any]:
-        raise self._error
-
-
-def _do(task: Any) -> Any:
-    assert _worker is not None  # noqa: S101  set before the first task
-    return _worker(task).finish()
+def _do(maker: int, pickled: bytes, task: Any) -> Any:
+    global _worker  # noqa: PLW0603  a pool's process has no other place for what it keeps
+    if _worker is None or _worker[0] != maker:
+        _worker = maker, pickle.loads(pickled)()  # noqa: S301  from this program's own parent
+    return _worker[1](task).finish()
 
 
 def _end_with(parent: Connection) -> None:

@@ -83,7 +83,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     for documents in (150_000, 600_000):
         directory = tmp_path / str(documents)
         write_documents(directory / "data", os.environ.get("JASPER_SHARED"), documents, files=4)
-        made = alone(paper_like(directory / "data"), directory, workers=2, patience=1)
+        made = alone(paper_like(directory / "data"), directory, workers=2)
         peaks.append(made["peak_rss_mb"])
     assert peaks[1] < 1024
     assert peaks[1] < peaks[0] + 200

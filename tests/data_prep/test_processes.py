@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_task_once_in_several_processes():
-    results = dict(Processes(3, patience=0).run(iter(range(40)), Squares()))
-    assert {task: square for task, (square, _) in results.items()} == {n: n * n for n in range(40)}
+    results = dict(Processes(3, patience=0).run(iter(range(150)), Squares()))
+    assert {task: square for task, (square, _) in results.items()} == {n: n * n for n in range(150)}
     processes = {process for _, process in results.values()}
     assert 1 < len(processes) <= 3
     assert os.getpid() not in processes
@@ -54,6 +54,17 @@ def test_closing_ends_the_processes_at_once():
         os.kill(process, 0)
 
 
+def test_processes_stay_for_the_next_run_and_go_with_their_object():
+    executor = Processes(2, patience=0)
+    first, second = (
+        {process for _, (_, process) in executor.run(range(20), Squares())} for _ in range(2)
+    )
+    assert first & second
+    assert len(first | second) <= 2
+    del executor
+    assert all_end(first | second)
+
+
 def test_processes_end_with_the_one_that_started_them():
     program = (
         "import sys; from data_prep.executors.processes import Processes\n"
@@ -66,11 +77,15 @@ def test_processes_end_with_the_one_that_started_them():
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
+    assert all_end(children)
+
+
+def all_end(processes):
     deadline = time.monotonic() + 30
-    while children and time.monotonic() < deadline:
-        children = {pid for pid in children if _lives(pid)}
+    while processes and time.monotonic() < deadline:
+        processes = {process for process in processes if _lives(process)}
         time.sleep(0.01)
-    assert not children
+    return not processes
 
 
 def _lives(pid):
