@@ -16,6 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from data_prep.errors import UsageError
+from data_prep.executors.processes import available_cores
 from student.zero import require_deepspeed
 
 Launcher = Literal["torchrun", "deepspeed"]
@@ -40,10 +41,10 @@ def process_count(wanted: int | None) -> int:
     gpus = torch.cuda.device_count()
     if wanted and 0 < gpus < wanted:
         raise UsageError(f"found {gpus} GPUs for {wanted} processes; give --nproc {gpus} at most.")
-    if wanted and not gpus and wanted > max(_cores(), 2):
+    cores = available_cores()
+    if wanted and not gpus and wanted > max(cores, 2):
         raise UsageError(
-            f"found {_cores()} cores for {wanted} processes and no GPU; give --nproc {_cores()} at "
-            "most."
+            f"found {cores} cores for {wanted} processes and no GPU; give --nproc {cores} at most."
         )
     count = wanted or gpus
     if not count:
@@ -82,7 +83,7 @@ def launch(launcher: Launcher, count: int, arguments: Sequence[str]) -> int:
         KeyboardInterrupt: The user ended it.
     """
     # Every process would otherwise take all cores for itself.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
     if launcher == "deepspeed":
         return _launch_with_deepspeed(count, arguments)
     # Its lines say in its own words what the process that failed has said.
@@ -119,10 +120,3 @@ def _launch_with_deepspeed(count: int, arguments: Sequence[str]) -> int:
             os.killpg(started.pid, signal.SIGTERM)
         started.wait()
         raise
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
