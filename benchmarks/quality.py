@@ -256,7 +256,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="Keeps what is done; by default a temporary one.")
     parser.add_argument("--recipe", default="laptop")
     parser.add_argument("--set", action="append", default=[], help="As of `pipe`, for every arm.")
-    parser.add_argument("--seeds", type=int, default=3, help="Of the main arms.")
+    parser.add_argument("--seeds", type=int, default=3, help="Of every arm.")
     parser.add_argument("--sets", default=",".join(_STS + _RETRIEVAL), help="To score on.")
     parser.add_argument("--tables", action="store_true", help="Print what is done; train nothing.")
     return parser.parse_args()

@@ -62,7 +62,7 @@ def arms(seeds: Sequence[int]) -> list[Arm]:
     """All arms, the most telling first.
 
     Args:
-        seeds: Seeds of the main arms; the variants are run with the first alone.
+        seeds: Seeds of every arm.
     """
     main = [
         Arm(losses, start, (*changes, *head_starts), tuple(seeds))
@@ -70,6 +70,6 @@ def arms(seeds: Sequence[int]) -> list[Arm]:
         for losses, changes in LOSSES.items()
     ]
     return main + [
-        Arm(name, "least-squares", (*changes, *STARTS["least-squares"]), tuple(seeds[:1]))
+        Arm(name, "least-squares", (*changes, *STARTS["least-squares"]), tuple(seeds))
         for name, changes in VARIANTS.items()
     ]
