@@ -173,12 +173,12 @@ class JasperDistillProcessor(ProcessorMixin):
             for place, ids in zip(places, self.tokenizer(some, **cut)["input_ids"], strict=True):
                 sequences[place] = self._shortened(ids, most) if seen else ids
         features = _padded(sequences, self.tokenizer.pad_token_id or 0)
-        pictures = [
-            open_picture(source, self.image_size, allow_urls=self.allow_urls)
-            for images in sources
-            for source in images
-        ]
-        if pictures:
+        if any(sources):
+            pictures = (
+                open_picture(source, self.image_size, allow_urls=self.allow_urls)
+                for images in sources
+                for source in images
+            )
             features["pixel_values"] = ImagePixels(self.image_processor, self.image_size)(pictures)
         return BatchFeature(features)
 

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoProcessor
 
 from data_prep.errors import PipeError
 from student.image_tokens import IMAGE_END, IMAGE_START, IMAGE_TOKEN
+from student.registered.pictures import open_picture
 from tests.student.registered.exports import (
     IMAGE_TOKENS,
     MAX_TOKENS,
@@ -21,6 +22,7 @@ from tests.student.registered.exports import (
     vector,
     whole,
 )
+from tests.student.vision.alive import Alive
 from tests.student.vision.towers import pictures
 
 
@@ -182,3 +184,13 @@ def test_a_processor_prepares_what_the_model_takes(directory, model):
     features["input_ids"][0, 2] = 0
     with pytest.raises(PipeError, match="found 7 placeholders for 2 images, expected 8"):
         model(**features)
+
+
+def test_a_batch_of_images_is_opened_one_at_a_time(model, monkeypatch):
+    made = Alive(open_picture)
+    monkeypatch.setattr("student.registered.processor.open_picture", made)
+    given = [png(image) for image in pictures(4)]
+    found = model.encode([*given[:2], given[2:]])
+    assert made.held == [0] * 4
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, model.encode([*given[:2], given[2:]]), atol=1e-6)
