@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ from data_prep.errors import PipeError, first_line
 from data_prep.files import read_bounded
 from data_prep.pairs.config import MOST_PIXELS
 from data_prep.pairs.images import decode_rgb, upright_rgb
+from student.registered.fetching import fetch
 
 _MOST_BYTES: Final = 100_000_000
-_TIMEOUT_SECONDS: Final = 30.0
 _FORMS = "a Pillow image, a path, the bytes of an image file, or an array (H, W, 3) of uint8"
 
 
@@ -106,18 +105,4 @@ def _fetch(address: str, allow_urls: bool) -> bytes:
             'unless allow_urls is set; fetch it yourself, or, if a text is meant, give {"text": '
             "...}."
         )
-    try:
-        # Only http and https come here.
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            content: bytes = answer.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise PipeError(
-            f"the image {address} cannot be fetched ({first_line(error)}); fetch it yourself and "
-            "give its bytes."
-        ) from None
-    if len(content) > _MOST_BYTES:
-        raise PipeError(
-            f"the image {address} has more than {_MOST_BYTES:,} bytes; fetch it yourself and "
-            "scale it down."
-        )
-    return content
+    return fetch(address, _MOST_BYTES)
