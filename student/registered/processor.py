@@ -4,7 +4,8 @@ Shape legend: B inputs, L tokens, I images of the batch, S side of an image in p
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Self
 
 import torch
@@ -158,10 +159,7 @@ class JasperDistillProcessor(ProcessorMixin):
             [piece.source for piece in one if not isinstance(piece, str)] for one in contents
         ]
         image = image_text(self.image_tokens)
-        wholes = [
-            "".join(plain(piece) if isinstance(piece, str) else image for piece in one)
-            for one in contents
-        ]
+        wholes = ["".join(_texts(one, image)) for one in contents]
         sequences: list[list[int]] = [[] for _ in wholes]
         for seen in (False, True):
             places = [place for place, images in enumerate(sources) if bool(images) == seen]
@@ -197,6 +195,15 @@ class JasperDistillProcessor(ProcessorMixin):
             )
         gone = set(words[len(words) - excess :])
         return [token for place, token in enumerate(ids) if place not in gone]
+
+
+def _texts(pieces: Sequence[Piece], image: str) -> Iterator[str]:
+    """Texts and images as text; texts that meet are joined first, as they may spell a token."""
+    for is_text, some in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if is_text:
+            yield plain("".join(piece for piece in some if isinstance(piece, str)))
+        else:
+            yield from (image for _ in some)
 
 
 def _max_length(kwargs: Mapping[str, Any]) -> int | None:

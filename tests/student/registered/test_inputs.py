@@ -194,3 +194,20 @@ def test_a_batch_of_images_is_opened_one_at_a_time(model, monkeypatch):
     assert made.held == [0] * 4
     monkeypatch.undo()
     np.testing.assert_allclose(found, model.encode([*given[:2], given[2:]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("marker", [IMAGE_START, IMAGE_TOKEN, IMAGE_END])
+def test_texts_that_spell_a_token_together_are_no_image(student, model, loaded, marker):
+    image = pictures(1)[0]
+    parts = [marker[:9], marker[9:12], marker[12:]]
+    given = [{"text": parts}, {"text": parts, "image": image}]
+    spaced = marker.replace("<|", "<| ")
+    expected = [
+        vector(student, spaced, [], "fc1"),
+        vector(student, f"{spaced}IMAGE", [image], "fc1"),
+    ]
+    np.testing.assert_allclose(model.encode(given), expected, atol=1e-6)
+    np.testing.assert_allclose(model.encode([parts, [*parts, image]]), expected, atol=1e-6)
+    np.testing.assert_allclose(loaded.encode(given), expected, atol=1e-6)
+    prompted = loaded.encode([marker[9:]], prompt=marker[:9])
+    np.testing.assert_allclose(prompted, expected[:1], atol=1e-6)
