@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from data_prep.errors import PipeError
+from data_prep.pairs.config import DEFAULT_PIXELS
 from student.image_tokens import IMAGE_END, IMAGE_START, IMAGE_TOKEN, image_text
 from student.image_tokens import without_image_tokens as plain
 from student.registered.inputs import Piece, pieces_of, pieces_of_messages
@@ -37,9 +38,11 @@ class JasperDistillProcessor(ProcessorMixin):
         image_size: Side of the square that an image becomes, in pixels, S.
         max_tokens: Longer inputs are cut off here, images and special tokens included.
         allow_urls: Whether images may be fetched from the network; set it to True to allow it.
+        max_pixels: A larger image is refused before it is decoded; set it to allow larger ones.
     """
 
     allow_urls: bool = False
+    max_pixels: int = DEFAULT_PIXELS
 
     def __init__(
         self,
@@ -173,7 +176,12 @@ class JasperDistillProcessor(ProcessorMixin):
         features = _padded(sequences, self.tokenizer.pad_token_id or 0)
         if any(sources):
             pictures = (
-                open_picture(source, self.image_size, allow_urls=self.allow_urls)
+                open_picture(
+                    source,
+                    self.image_size,
+                    max_pixels=self.max_pixels,
+                    allow_urls=self.allow_urls,
+                )
                 for images in sources
                 for source in images
             )
