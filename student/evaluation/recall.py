@@ -80,7 +80,7 @@ def _ahead(queries_ND: _Vectors, found_ND: _Vectors, first: int) -> npt.NDArray[
     scores_BN = queries_ND[first : first + _BLOCK] @ found_ND.T
     own_B = np.diagonal(scores_BN, offset=first)
     # NaN is above nothing, so it is told apart.
-    ahead_B = (scores_BN >= own_B[:, None]).sum(axis=1) - 1
+    ahead_B: npt.NDArray[np.int64] = (scores_BN >= own_B[:, None]).sum(axis=1) - 1
     ahead_B[np.isnan(own_B)] = len(found_ND)
     return ahead_B
 
