@@ -14,9 +14,6 @@ from student.encode import ACCELERATOR_TOKENS, CPU_TOKENS, evaluating
 from student.model import Student
 from student.pair_rows import decoded, image_groups
 
-_IMAGES_AT_ONCE = 256
-"""Decoded together; bounds the memory of a large set."""
-
 
 @torch.no_grad()
 def image_states(student: Student, files: Sequence[bytes]) -> npt.NDArray[np.float32]:
@@ -37,15 +34,14 @@ def image_states(student: Student, files: Sequence[bytes]) -> npt.NDArray[np.flo
     size = vision.images_within(CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS)
     states = [np.empty((0, student.hidden), np.float32)]
     with evaluating(student):
-        for first in range(0, len(files), _IMAGES_AT_ONCE):
-            some = [decoded(data, vision.processor) for data in files[first:][:_IMAGES_AT_ONCE]]
-            for group in image_groups(some, tokens, vision.processor, size):
-                states_BH = student.pooled(
-                    group["input_ids"].to(device),
-                    group["attention_mask"].to(device),
-                    group["pixel_values"].to(device),
-                )
-                states.append(states_BH.cpu().numpy())
+        images = (decoded(data, vision.processor) for data in files)
+        for group in image_groups(images, tokens, vision.processor, size):
+            states_BH = student.pooled(
+                group["input_ids"].to(device),
+                group["attention_mask"].to(device),
+                group["pixel_values"].to(device),
+            )
+            states.append(states_BH.cpu().numpy())
     return np.concatenate(states)
 
 

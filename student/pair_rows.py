@@ -3,7 +3,9 @@
 Shape legend: B pairs, S side of an image in pixels, H pooled state.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -75,7 +77,7 @@ class PairReader:
             for data, row in zip(self.pairs.images(rows), rows, strict=True)
         )
         return DistillBatch(
-            groups=image_groups(list(images), source.tokens, source.pixels, source.group_images),
+            groups=list(image_groups(images, source.tokens, source.pixels, source.group_images)),
             pooled=None,
             target=torch.from_numpy(captions_BH),
             rows=torch.from_numpy(rows),
@@ -99,9 +101,12 @@ def decoded(data: bytes, pixels: ImagePixels) -> Image:
 
 
 def image_groups(
-    images: list[Image], tokens: tuple[int, ...], pixels: ImagePixels, group_images: int
-) -> list[TokenGroup]:
+    images: Iterable[Image], tokens: tuple[int, ...], pixels: ImagePixels, group_images: int
+) -> Iterator[TokenGroup]:
     """Put images into groups, each image an input of its own.
+
+    Images are taken one at a time, and only when their group is, so those that are decoded on
+    demand are in memory one at a time.
 
     Args:
         images: B images.
@@ -109,17 +114,13 @@ def image_groups(
         pixels: From images to the vision encoder's input.
         group_images: Images in a group.
 
-    Returns:
+    Yields:
         Groups of consecutive images.
     """
-    groups = []
-    for first in range(0, len(images), group_images):
-        some = images[first : first + group_images]
-        groups.append(
-            TokenGroup(
-                input_ids=torch.tensor(tokens, dtype=torch.int64).expand(len(some), -1),
-                attention_mask=torch.ones((len(some), len(tokens)), dtype=torch.int64),
-                pixel_values=pixels(some),
-            )
+    left = iter(images)
+    while number := len(pixel_values := pixels(islice(left, group_images))):
+        yield TokenGroup(
+            input_ids=torch.tensor(tokens, dtype=torch.int64).expand(number, -1),
+            attention_mask=torch.ones((number, len(tokens)), dtype=torch.int64),
+            pixel_values=pixel_values,
         )
-    return groups

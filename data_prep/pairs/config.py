@@ -8,6 +8,8 @@ from data_prep.config import Settings
 
 MOST_PIXELS = 178_956_970
 """Pixels of the largest image that Pillow opens."""
+DEFAULT_PIXELS = 50_000_000
+"""Pixels of the largest image, where nothing else is asked for."""
 
 
 class PairSourceConfig(Settings):
@@ -77,7 +79,7 @@ class PairsConfig(Settings):
     rows_per_shard: int = Field(default=4096, gt=0, multiple_of=64)
     held_out: int = Field(default=0, ge=0)
     min_side: int = Field(default=8, gt=0)
-    max_pixels: int = Field(default=50_000_000, gt=0, le=MOST_PIXELS)
+    max_pixels: int = Field(default=DEFAULT_PIXELS, gt=0, le=MOST_PIXELS)
     on_error: Literal["skip", "stop"] = "skip"
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ bits are scaled to 8.
 
 import logging
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -32,6 +33,10 @@ _TURNS = {
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
+_BAND_PIXELS = 1 << 20
+"""Converted together, where a conversion needs more memory than the image."""
+_SPARE = 2
+"""An image is reduced to no less than so many times the side wanted, which keeps it sharp."""
 
 
 class BadImageError(PipeError):
@@ -56,8 +61,9 @@ def decode_rgb(
         data: The file's bytes.
         max_pixels: Most pixels it may have; a larger one is refused before it is decoded.
         at_least: The side wanted, in pixels. A JPEG may then be decoded at a half, a quarter or
-            an eighth of its size, whose sides are no shorter than this: less work for an image
-            that is scaled down anyway. None decodes every pixel.
+            an eighth of its size, whose sides are no shorter than this, and any image whose
+            sides are four times as long or longer is reduced to twice this or a little more: less
+            work and memory for an image that is scaled down anyway. None keeps every pixel.
         min_side: Smallest width and height it may have.
 
     Returns:
@@ -78,8 +84,7 @@ def decode_rgb(
                 _check_size(image.size, max_pixels, min_side)
                 if at_least is not None:
                     image.draft(None, (at_least, at_least))
-                image.load()
-                upright = _turned(_rgb(image), _orientation(image))
+                upright = upright_rgb(image, at_least)
         except BadImageError:
             raise
         except Image.DecompressionBombError:
@@ -104,19 +109,23 @@ def decode_rgb(
     return upright
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Image:
     """Bring an opened image to what ``decode_rgb`` makes of its file.
 
     Args:
         image: An image of any mode.
+        at_least: As for ``decode_rgb``.
 
     Returns:
-        A copy in mode RGB, turned as the camera noted.
+        The image in mode RGB, turned as the camera noted; itself where that changes nothing.
 
     Raises:
         BadImageError: Its pixels have no known range.
     """
-    return _turned(_rgb(image), _orientation(image))
+    image.load()
+    seen = _reduced(_seen(image), at_least)
+    rgb = seen if seen.mode == "RGB" else seen.convert("RGB")
+    return _turned(rgb, _orientation(image))
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, min_side: int) -> None:
@@ -152,8 +161,14 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Bring any mode to RGB; a copy, independent of the file."""
+def _reduced(image: Image.Image, at_least: int | None) -> Image.Image:
+    """Average squares of pixels of an image that is far larger than it has to be."""
+    factor = 1 if at_least is None else min(image.size) // (_SPARE * at_least)
+    return image if factor < 2 else image.reduce(factor)
+
+
+def _seen(image: Image.Image) -> Image.Image:
+    """Bring any mode to 8-bit RGB or grey."""
     if image.mode.startswith("I"):
         return _from_integers(image)
     if image.mode == "F":
@@ -163,14 +178,31 @@ def _rgb(image: Image.Image) -> Image.Image:
             "expected 8 or 16 bits; convert it or leave it out.",
         )
     if image.mode in _ALPHA or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, seen).convert("RGB")
-    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+        return _on_white(image)
+    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, "white")
+    for box in _bands(image.size):
+        band = image.crop(box).convert("RGBA")
+        white.paste(band, box[:2], band)
+    return white
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
     """Scale grey values of 16 bits to 8; ``convert`` would cut them off at 255."""
-    values_HW = np.asarray(image).astype(np.int64)
-    scaled_HW = ((values_HW * 255 + 32767) // 65535).astype(np.uint8)
-    return Image.fromarray(scaled_HW).convert("RGB")
+    grey = Image.new("L", image.size)
+    for box in _bands(image.size):
+        values_HW = np.asarray(image.crop(box)).astype(np.int64)
+        scaled_HW = ((values_HW * 255 + 32767) // 65535).astype(np.uint8)
+        grey.paste(Image.fromarray(scaled_HW), box[:2])
+    return grey
+
+
+def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Divide an image into boxes of whole rows."""
+    width, height = size
+    rows = max(1, _BAND_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        yield 0, top, width, min(top + rows, height)

@@ -1,25 +1,19 @@
 """Making a corpus of pairs: the same bytes however often it stops."""
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
-import pyarrow as pa
 from pydantic import ValidationError
 
 from data_prep.errors import PipeError
 from data_prep.files import exclusive, write_json
 from data_prep.fingerprint import explain_change
-from data_prep.manifest import (
-    MANIFEST,
-    CorpusManifest,
-    SourceRecord,
-    fingerprint,
-    read_manifest,
-)
+from data_prep.manifest import MANIFEST, CorpusManifest, read_manifest
+from data_prep.pairs.captions import captions_manifest, captions_table
 from data_prep.pairs.config import PairsConfig
 from data_prep.pairs.manifest import (
     IMAGES,
@@ -29,11 +23,10 @@ from data_prep.pairs.manifest import (
 )
 from data_prep.pairs.records import Pair
 from data_prep.pairs.scan import REPORT_SECONDS, Scan, Spool, scan
-from data_prep.pairs.selection import PairSelection, select
+from data_prep.pairs.selection import select
 from data_prep.pairs.shards import ImageShard, image_shard_name, pairs_digest, write_images
-from data_prep.records import Span
 from data_prep.sentences import sentences
-from data_prep.shards import SCHEMA, shard_name, text_digest, write_shard
+from data_prep.shards import shard_name, write_shard
 
 _SPOOL = ".images.spool"
 _OURS = re.compile(r"(?:spans|images)-\d{5,}\.parquet")
@@ -66,15 +59,16 @@ def prepare_pairs(
     """
     with exclusive(directory, "is preparing"):
         standing = standing_pairs(config, directory)
-        if standing is not None:
-            gone = _missing_files(standing, directory)
-            if not gone:
-                read_images_manifest(directory, standing.fingerprint)
-                Spool(directory / _SPOOL).remove()  # of a run that was killed at its very end
-                report(f"the pairs stand: {_summary(standing)}")
-                return standing
-            report(f"{len(gone)} files of the pairs are missing and are made again")
         try:
+            if standing is not None:
+                standing = _restated(standing, config, directory)
+                gone = _missing_files(standing, directory)
+                if not gone:
+                    read_images_manifest(directory, standing.fingerprint)
+                    Spool(directory / _SPOOL).remove()  # of a run that was killed at its very end
+                    report(f"the pairs stand: {_summary(standing)}")
+                    return standing
+                report(f"{len(gone)} files of the pairs are missing and are made again")
             manifest = _make(config, directory, standing, report)
         except OSError as error:
             raise PipeError(
@@ -101,16 +95,41 @@ def standing_pairs(config: PairsConfig, directory: Path) -> CorpusManifest | Non
     if not (directory / MANIFEST).exists():
         return None
     manifest = read_manifest(directory)
-    was, now = manifest.config, config.model_dump(mode="json")
+    was, now = manifest.config, _identity(config)
     with suppress(ValidationError):
         # Settings that are newer than the corpus had their defaults when it was made.
-        was = PairsConfig.model_validate(was).model_dump(mode="json")
+        was = _identity(PairsConfig.model_validate(was))
     if changes := explain_change(was, now):
         raise PipeError(
             f"{directory} holds pairs of another configuration: {changes}. Set them back, use "
             f"another --run, or remove {directory} and everything that was made from it."
         )
     return manifest
+
+
+def _identity(config: PairsConfig) -> dict[str, Any]:
+    """All settings but for those that decide no byte of a shard: licences and ``on_error``."""
+    settings = config.model_dump(mode="json", exclude={"on_error"})
+    for source in settings["sources"]:
+        source.pop("license")
+    return settings
+
+
+def _restated(manifest: CorpusManifest, config: PairsConfig, directory: Path) -> CorpusManifest:
+    """Bring what a standing manifest repeats of the settings up to date."""
+    licenses = {source.name: source.license for source in config.sources}
+    restated = manifest.model_copy(
+        update={
+            "sources": tuple(
+                source.model_copy(update={"license": licenses[source.name]})
+                for source in manifest.sources
+            ),
+            "config": config.model_dump(mode="json"),
+        }
+    )
+    if restated != manifest:
+        write_json(directory / MANIFEST, restated.model_dump(mode="json"))
+    return restated
 
 
 def _make(
@@ -133,76 +152,14 @@ def _make(
         step = config.rows_per_shard
         rows = selection.rows
         shards = [rows[first : first + step] for first in range(0, len(rows), step)]
-        spans = [[_span(pair) for pair in shard] for shard in shards]
-        manifest = _manifest(config, selection, scans, spans)
+        lengths = [[len(sentences(pair.caption)) for pair in shard] for shard in shards]
+        manifest = captions_manifest(config, selection, scans, shards, lengths)
         images = _images_manifest(manifest, shards)
         _require_same(standing, manifest, directory)
-        _write(manifest, images, shards, spans, directory, report)
+        _write(manifest, images, shards, lengths, directory, report)
     finally:
         spool.remove()
     return manifest
-
-
-def _span(pair: Pair) -> Span:
-    return Span(
-        text=pair.caption,
-        doc_id=pair.doc_id,
-        source=pair.source,
-        role="passage",
-        first_sentence=0,
-        num_sentences=len(sentences(pair.caption)),
-        words_shuffled=False,
-    )
-
-
-def _table(spans: list[Span]) -> pa.Table:
-    columns = {name: [getattr(span, name) for span in spans] for name in SCHEMA.names}
-    return pa.table(columns, schema=SCHEMA)
-
-
-def _manifest(
-    config: PairsConfig, selection: PairSelection, scans: dict[str, Scan], spans: list[list[Span]]
-) -> CorpusManifest:
-    digests = tuple(
-        text_digest((span.text for span in shard), (span.role for span in shard)) for shard in spans
-    )
-    rows = selection.rows
-    taken = Counter(pair.source for pair in rows)
-    skipped = sum((one.skipped for one in scans.values()), Counter[str]())
-    left_out = {name: number for name, number in selection.dropped.items() if name != "duplicate"}
-    return CorpusManifest(
-        rows=len(rows),
-        rows_per_shard=config.rows_per_shard,
-        held_out_rows=selection.held_out_rows,
-        seed=config.seed,
-        sources=tuple(
-            SourceRecord(
-                name=source.name,
-                path=source.path,
-                role="passage",
-                weight=1.0,
-                license=source.license,
-                documents=scans[source.name].records,
-                spans=taken[source.name],
-                available=len(scans[source.name].pairs),
-            )
-            for source in config.sources
-        ),
-        dropped={
-            "empty": skipped.pop("empty_caption", 0),
-            "duplicate": selection.dropped["duplicate"],
-        },
-        counts={
-            "images": len({pair.digest for pair in rows}),
-            "labelled": sum(pair.label is not None for pair in rows),
-            "sentences": sum(span.num_sentences for shard in spans for span in shard),
-            **{f"left_out_{name}": number for name, number in left_out.items()},
-            **{f"skipped_{name}": number for name, number in skipped.items()},
-        },
-        text_digests=digests,
-        fingerprint=fingerprint(len(rows), config.rows_per_shard, digests),
-        config=config.model_dump(mode="json"),
-    )
 
 
 def _images_manifest(manifest: CorpusManifest, shards: list[list[Pair]]) -> ImagesManifest:
@@ -220,7 +177,7 @@ def _require_same(
     standing: CorpusManifest | None, manifest: CorpusManifest, directory: Path
 ) -> None:
     """Refuse to mend a corpus whose sources give other pairs by now."""
-    if standing is None or manifest.model_copy(update={"config": standing.config}) == standing:
+    if standing is None or manifest == standing:
         return
     told = {"rows", "sources", "dropped", "counts"}
     changes = explain_change(standing.model_dump(include=told), manifest.model_dump(include=told))
@@ -245,7 +202,7 @@ def _write(
     manifest: CorpusManifest,
     images: ImagesManifest,
     shards: list[list[Pair]],
-    spans: list[list[Span]],
+    lengths: list[list[int]],
     directory: Path,
     report: Callable[[str], None],
 ) -> None:
@@ -265,12 +222,12 @@ def _write(
         if stale or _LEFT_BEHIND.fullmatch(path.name):
             path.unlink()
     told = monotonic()
-    for shard, (pairs, texts) in enumerate(zip(shards, spans, strict=True)):
+    for shard, (pairs, numbers) in enumerate(zip(shards, lengths, strict=True)):
         if monotonic() - told > REPORT_SECONDS:
             told = monotonic()
             report(f"{shard:,} of {len(shards):,} shards are written")
         if not (finished and (directory / shard_name(shard)).is_file()):
-            write_shard(directory / shard_name(shard), [_table(texts)])
+            write_shard(directory / shard_name(shard), [captions_table(pairs, numbers)])
         path = directory / image_shard_name(shard)
         if not _stands(path, images.image_digests[shard]):
             write_images(path, pairs)

@@ -128,10 +128,11 @@ def _refusal(record: Found, config: PairsConfig) -> Skipped | None:
 
 
 def _count(found: Scan, skipped: Skipped, config: PairsConfig) -> None:
+    sentence = clean(skipped.sentence)  # it quotes names as they were found
     if config.on_error == "stop":
-        raise PipeError(f'{skipped.sentence} With on_error = "skip" it would be left out.')
+        raise PipeError(f'{sentence} With on_error = "skip" it would be left out.')
     found.skipped[skipped.reason] += 1
-    found.examples.setdefault(skipped.reason, skipped.sentence)
+    found.examples.setdefault(skipped.reason, sentence)
 
 
 def _pairs(record: Found, source: PairSourceConfig, spool: Spool) -> Iterator[Pair]:

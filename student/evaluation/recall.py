@@ -12,6 +12,9 @@ import numpy.typing as npt
 CUTOFFS = (1, 5, 10)
 """The first so many results among which the right one is looked for."""
 
+_BLOCK = 1024
+"""Queries compared with everything at once, which bounds the memory of a large set."""
+
 _Vectors = npt.NDArray[np.float32]
 
 
@@ -58,18 +61,28 @@ def recall(images_ND: _Vectors, captions_ND: _Vectors, cutoffs: Sequence[int] = 
     """
     if len(images_ND) != len(captions_ND) or not len(images_ND):
         raise ValueError(f"found {len(images_ND)} images and {len(captions_ND)} captions")
-    scores_NN = captions_ND @ images_ND.T
     return Recall(
-        pairs=len(images_ND), images=_at(scores_NN, cutoffs), captions=_at(scores_NN.T, cutoffs)
+        pairs=len(images_ND),
+        images=_at(captions_ND, images_ND, cutoffs),
+        captions=_at(images_ND, captions_ND, cutoffs),
     )
 
 
-def _at(scores_NN: _Vectors, cutoffs: Sequence[int]) -> dict[int, float]:
-    own_N = np.diagonal(scores_NN)
-    # NaN is above nothing, so it is told apart.
-    ahead_N = (scores_NN >= own_N[:, None]).sum(axis=1) - 1
-    ahead_N[np.isnan(own_N)] = len(own_N)
+def _at(queries_ND: _Vectors, found_ND: _Vectors, cutoffs: Sequence[int]) -> dict[int, float]:
+    """Recall at each k; row n of one is searched by row n of the other."""
+    blocks = range(0, len(queries_ND), _BLOCK)
+    ahead_N = np.concatenate([_ahead(queries_ND, found_ND, first) for first in blocks])
     return {k: float((ahead_N < k).mean()) for k in cutoffs}
+
+
+def _ahead(queries_ND: _Vectors, found_ND: _Vectors, first: int) -> npt.NDArray[np.int64]:
+    """How many others come before the right one, for each of B queries from ``first`` on."""
+    scores_BN = queries_ND[first : first + _BLOCK] @ found_ND.T
+    own_B = np.diagonal(scores_BN, offset=first)
+    # NaN is above nothing, so it is told apart.
+    ahead_B: npt.NDArray[np.int64] = (scores_BN >= own_B[:, None]).sum(axis=1) - 1
+    ahead_B[np.isnan(own_B)] = len(found_ND)
+    return ahead_B
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What users hand to the exported model, as pieces of text and images in their order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,23 @@ class ImageSource:
 Piece = str | ImageSource
 
 
+def is_one(given: Any) -> bool:
+    """Say whether what is given is one input, and not several.
+
+    Args:
+        given: A text, an image or a dictionary, or a list, an array of texts, or anything else
+            that holds inputs.
+
+    Returns:
+        Whether it is one; what holds nothing at all is, and ``pieces_of`` says what is wrong.
+    """
+    if isinstance(given, np.ndarray):
+        # Several images of one size are an array of four dimensions; texts have no numbers.
+        return given.ndim == 0 or (given.dtype.kind not in "OU" and given.ndim < 4)
+    single = str | Image.Image | Path | bytes | bytearray | memoryview | Mapping
+    return isinstance(given, single) or not isinstance(given, Iterable)
+
+
 def pieces_of(given: Any) -> list[Piece]:
     """Take an input apart.
 
@@ -43,12 +60,14 @@ def pieces_of(given: Any) -> list[Piece]:
         Its texts and images in their order.
 
     Raises:
-        PipeError: It is something else.
+        PipeError: It is something else, or holds nothing.
     """
     if isinstance(given, str):
         return [given]
-    if isinstance(given, Image.Image | Path | bytes | bytearray | np.ndarray):
+    if isinstance(given, Image.Image | Path | bytes | bytearray | memoryview | np.ndarray):
         return [ImageSource(given)]
+    if isinstance(given, Mapping | Sequence) and not given:
+        raise PipeError(f"found an input that holds nothing ({given!r}), expected {_EXPECTED}.")
     if isinstance(given, Mapping):
         return [piece for kind, value in given.items() for piece in _of_kind(kind, value)]
     if isinstance(given, Sequence):
@@ -90,6 +109,10 @@ def _of_kind(kind: Any, value: Any) -> list[Piece]:
             "nothing else."
         )
     values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise PipeError(
+            f"found an input whose {kind!r} holds nothing, expected one or more; leave it out."
+        )
     if kind == "image":
         return [ImageSource(one) for one in values]
     for one in values:

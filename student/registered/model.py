@@ -3,7 +3,7 @@
 Shape legend: B inputs, L tokens, I images of the batch, H text width, D a head's width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -20,7 +20,7 @@ from data_prep.errors import PipeError
 from student.config import Pooler
 from student.image_tokens import place_images
 from student.registered.config import JasperDistillConfig
-from student.registered.inputs import pieces_of
+from student.registered.inputs import is_one, pieces_of
 from student.registered.processor import JasperDistillProcessor
 from student.vision import VisionTokens
 
@@ -169,7 +169,7 @@ class JasperDistillModel(PreTrainedModel):
     @torch.no_grad()
     def encode(
         self,
-        inputs: Sequence[Any],
+        inputs: Iterable[Any],
         head: str | None = None,
         *,
         role: Literal["passage", "question"] = "passage",
@@ -181,21 +181,25 @@ class JasperDistillModel(PreTrainedModel):
         Args:
             inputs: n inputs: texts (any string), images (Pillow images, ``Path``, bytes, arrays),
                 lists of these, or dictionaries of ``text`` and ``image``, where an image may also
-                be a path or an address as a string.
+                be a path or an address as a string. A text, an image or a dictionary that stands
+                in no list is one input.
             head: The head's name; None for the default one.
             role: Which prompt stands in front of each input.
             batch_size: Inputs computed together.
             allow_urls: Whether images may be fetched from the network.
 
         Returns:
-            vectors_nD, float32, unit rows.
+            vectors_nD, float32, unit rows; of one input that stands in no list, vector_D, as
+            sentence-transformers has it.
 
         Raises:
-            PipeError: There is no such head, or an input is nothing of that or cannot be read.
+            PipeError: There is no such head, or an input is nothing of that, holds nothing or
+                cannot be read.
         """
         name = self.head_of(head)
         prompt = self.config.prompts.get(role, "")
-        contents = [[prompt, *pieces_of(one)] for one in inputs]
+        alone = is_one(inputs)
+        contents = [[prompt, *pieces_of(one)] for one in ([inputs] if alone else inputs)]
         vectors_nD = np.empty((len(contents), self.config.heads[name]), np.float32)
         training, allowed = self.training, self.processor.allow_urls
         self.eval()
@@ -209,7 +213,7 @@ class JasperDistillModel(PreTrainedModel):
         finally:
             self.train(training)
             self.processor.allow_urls = allowed
-        return vectors_nD
+        return vectors_nD[0] if alone else vectors_nD
 
     def _with_images(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
         """The embeddings of tokens, the images' own at their places, (B, L, H)."""

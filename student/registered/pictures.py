@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,21 +10,24 @@ from PIL import Image
 
 from data_prep.errors import PipeError, first_line
 from data_prep.files import read_bounded
-from data_prep.pairs.config import MOST_PIXELS
+from data_prep.pairs.config import DEFAULT_PIXELS, MOST_PIXELS
 from data_prep.pairs.images import decode_rgb, upright_rgb
+from student.registered.fetching import fetch
 
 _MOST_BYTES: Final = 100_000_000
-_TIMEOUT_SECONDS: Final = 30.0
 _FORMS = "a Pillow image, a path, the bytes of an image file, or an array (H, W, 3) of uint8"
 
 
-def open_picture(source: Any, at_least: int, *, allow_urls: bool = False) -> Image.Image:
+def open_picture(
+    source: Any, at_least: int, *, max_pixels: int = DEFAULT_PIXELS, allow_urls: bool = False
+) -> Image.Image:
     """Open an image in any of the forms that users have it in.
 
     Args:
         source: A Pillow image, a path, the bytes of an image file, a ``data:`` address, an array
             (H, W, 3) of uint8, or, if allowed, an ``http`` address.
         at_least: The side that the image will be scaled to, in pixels.
+        max_pixels: Most pixels it may have, up to ``MOST_PIXELS``.
         allow_urls: Whether what is on the network may be fetched.
 
     Returns:
@@ -35,27 +37,32 @@ def open_picture(source: Any, at_least: int, *, allow_urls: bool = False) -> Ima
         PipeError: It is nothing of that, cannot be read, is damaged or too large, or lies on the
             network and that is not allowed.
     """
+    max_pixels = min(max_pixels, MOST_PIXELS)
     if isinstance(source, Image.Image):
-        return _opened(source)
+        _check_size(*source.size, max_pixels)
+        return _opened(source, at_least)
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise PipeError(
                 f"found an array of {source.dtype} and shape {source.shape} as an image, expected "
                 "uint8 and (height, width, 3); convert it."
             )
-        return Image.fromarray(source)
-    return decode_rgb(_read(source, allow_urls), max_pixels=MOST_PIXELS, at_least=at_least)
+        _check_size(source.shape[1], source.shape[0], max_pixels)
+        return _opened(Image.fromarray(source), at_least)
+    return decode_rgb(_read(source, allow_urls), max_pixels=max_pixels, at_least=at_least)
 
 
-def _opened(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    if not 0 < width * height <= MOST_PIXELS:
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if not 0 < width * height <= max_pixels:
         raise PipeError(
-            f"found an image of {width:,} x {height:,} pixels, expected 1 to {MOST_PIXELS:,} in "
+            f"found an image of {width:,} x {height:,} pixels, expected 1 to {max_pixels:,} in "
             "all; scale it down."
         )
+
+
+def _opened(image: Image.Image, at_least: int) -> Image.Image:
     try:
-        return upright_rgb(image)
+        return upright_rgb(image, at_least)
     except PipeError:
         raise
     # Pillow decodes here, and what a decoder makes of damaged bytes is any error at all.
@@ -106,18 +113,4 @@ def _fetch(address: str, allow_urls: bool) -> bytes:
             'unless allow_urls is set; fetch it yourself, or, if a text is meant, give {"text": '
             "...}."
         )
-    try:
-        # Only http and https come here.
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            content: bytes = answer.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise PipeError(
-            f"the image {address} cannot be fetched ({first_line(error)}); fetch it yourself and "
-            "give its bytes."
-        ) from None
-    if len(content) > _MOST_BYTES:
-        raise PipeError(
-            f"the image {address} has more than {_MOST_BYTES:,} bytes; fetch it yourself and "
-            "scale it down."
-        )
-    return content
+    return fetch(address, _MOST_BYTES)

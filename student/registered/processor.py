@@ -4,7 +4,8 @@ Shape legend: B inputs, L tokens, I images of the batch, S side of an image in p
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Self
 
 import torch
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from data_prep.errors import PipeError
+from data_prep.pairs.config import DEFAULT_PIXELS
 from student.image_tokens import IMAGE_END, IMAGE_START, IMAGE_TOKEN, image_text
 from student.image_tokens import without_image_tokens as plain
 from student.registered.inputs import Piece, pieces_of, pieces_of_messages
@@ -36,9 +38,11 @@ class JasperDistillProcessor(ProcessorMixin):
         image_size: Side of the square that an image becomes, in pixels, S.
         max_tokens: Longer inputs are cut off here, images and special tokens included.
         allow_urls: Whether images may be fetched from the network; set it to True to allow it.
+        max_pixels: A larger image is refused before it is decoded; set it to allow larger ones.
     """
 
     allow_urls: bool = False
+    max_pixels: int = DEFAULT_PIXELS
 
     def __init__(
         self,
@@ -158,10 +162,7 @@ class JasperDistillProcessor(ProcessorMixin):
             [piece.source for piece in one if not isinstance(piece, str)] for one in contents
         ]
         image = image_text(self.image_tokens)
-        wholes = [
-            "".join(plain(piece) if isinstance(piece, str) else image for piece in one)
-            for one in contents
-        ]
+        wholes = ["".join(_texts(one, image)) for one in contents]
         sequences: list[list[int]] = [[] for _ in wholes]
         for seen in (False, True):
             places = [place for place, images in enumerate(sources) if bool(images) == seen]
@@ -173,12 +174,17 @@ class JasperDistillProcessor(ProcessorMixin):
             for place, ids in zip(places, self.tokenizer(some, **cut)["input_ids"], strict=True):
                 sequences[place] = self._shortened(ids, most) if seen else ids
         features = _padded(sequences, self.tokenizer.pad_token_id or 0)
-        pictures = [
-            open_picture(source, self.image_size, allow_urls=self.allow_urls)
-            for images in sources
-            for source in images
-        ]
-        if pictures:
+        if any(sources):
+            pictures = (
+                open_picture(
+                    source,
+                    self.image_size,
+                    max_pixels=self.max_pixels,
+                    allow_urls=self.allow_urls,
+                )
+                for images in sources
+                for source in images
+            )
             features["pixel_values"] = ImagePixels(self.image_processor, self.image_size)(pictures)
         return BatchFeature(features)
 
@@ -197,6 +203,15 @@ class JasperDistillProcessor(ProcessorMixin):
             )
         gone = set(words[len(words) - excess :])
         return [token for place, token in enumerate(ids) if place not in gone]
+
+
+def _texts(pieces: Sequence[Piece], image: str) -> Iterator[str]:
+    """Texts and images as text; texts that meet are joined first, as they may spell a token."""
+    for is_text, some in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if is_text:
+            yield plain("".join(piece for piece in some if isinstance(piece, str)))
+        else:
+            yield from (image for _ in some)
 
 
 def _max_length(kwargs: Mapping[str, Any]) -> int | None:

@@ -1,6 +1,6 @@
 """Images to pixel values, as a checkpoint's own image processor does it, without torchvision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -64,8 +64,11 @@ class ImagePixels:
         pixels._require_size(directory)
         return pixels
 
-    def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
+    def __call__(self, images: Iterable[Image.Image]) -> torch.Tensor:
         """Turn images into what the tower takes.
+
+        Each is taken only when the one before has become pixel values, and is let go then, so of
+        images that are made on demand no two are in memory together.
 
         Args:
             images: I Pillow images of any mode and size.
@@ -73,10 +76,13 @@ class ImagePixels:
         Returns:
             pixel_values, (I, 3, S, S), float32.
         """
-        if not images:
-            return torch.empty(0, 3, self.image_size, self.image_size)
-        rgb = [image.convert("RGB") for image in images]
-        values: torch.Tensor = self.processor(rgb, return_tensors="pt")["pixel_values"]
+        # map, and not a loop, whose variable would hold an image while the next one is made.
+        values = list(map(self._values, images))
+        return torch.cat(values) if values else torch.empty(0, 3, self.image_size, self.image_size)
+
+    def _values(self, image: Image.Image) -> torch.Tensor:
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        values: torch.Tensor = self.processor([rgb], return_tensors="pt")["pixel_values"]
         return values.float()
 
     def save(self, directory: Path) -> None:

@@ -60,8 +60,10 @@ def captions_in(value: Any, source: PairSourceConfig, where: str) -> tuple[str, 
     if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         for speaker, content in _SPEAKERS:
             for turn in value:
-                if turn.get(speaker) in _ANSWERS and isinstance(turn.get(content), str):
-                    return (turn[content],)
+                # Whoever speaks may be any value of JSON, and a list is in no set.
+                who, said = turn.get(speaker), turn.get(content)
+                if isinstance(who, str) and who in _ANSWERS and isinstance(said, str):
+                    return (said,)
         return ()
     raise PipeError(
         f"{where}: field {source.caption_field!r} holds a value of type {type(value).__name__}; "

@@ -13,6 +13,7 @@ from data_prep.pairs.readers.fields import captions_in, field, is_held_out, text
 from data_prep.pairs.readers.files import files_of
 from data_prep.pairs.readers.jsonl import MOST_BYTES
 from data_prep.pairs.records import Found, Place, Skipped
+from data_prep.sources import clean
 
 SUFFIXES = (".tar",)
 
@@ -82,7 +83,7 @@ def _read_sample(
     name: str,
     path: Path,
 ) -> Found | Skipped:
-    where = f"{path}, {key}"
+    where = clean(f"{path}, {key}")
     image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
     if image is None:
         return Skipped(

@@ -2,9 +2,12 @@
 
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,8 +145,92 @@ def test_a_jpeg_is_decoded_smaller_but_never_too_small() -> None:
     assert decode_rgb(data, max_pixels=MOST, at_least=64).size == (100, 75)
     assert decode_rgb(data, max_pixels=MOST, at_least=80).size == (200, 150)
     assert decode_rgb(data, max_pixels=MOST, at_least=1000).size == (400, 300)
-    upright = encoded(picture(4), "PNG")
-    assert decode_rgb(upright, max_pixels=MOST, at_least=4).size == (16, 16)
+
+
+def test_a_far_too_large_image_is_averaged_to_twice_the_side_wanted() -> None:
+    image = picture(4, side=400).resize((400, 300))
+    data = encoded(image)
+    for at_least in (None, 76, 100, 1000):
+        found = decode_rgb(data, max_pixels=MOST, at_least=at_least)
+        assert (np.asarray(found) == np.asarray(image)).all()
+    assert decode_rgb(data, max_pixels=MOST, at_least=75).size == (200, 150)
+    found = decode_rgb(data, max_pixels=MOST, at_least=50)
+    squares = np.asarray(image).reshape(100, 3, 400, 3)[:, :, :399].astype(float)
+    squares = squares.reshape(100, 3, 133, 3, 3).mean(axis=(1, 3))
+    assert np.abs(np.asarray(found)[:, :133] - squares).max() < 1
+    assert found.size == (134, 100)
+    long = encoded(Image.new("RGB", (5000, 60)))
+    assert decode_rgb(long, max_pixels=MOST, at_least=20).size == (5000, 60)
+
+
+def in_one_go(image: Image.Image) -> Image.Image:
+    """What is transparent on white, and 16 bits scaled, with the whole image in every step."""
+    if image.mode.startswith("I"):
+        scaled = ((np.asarray(image).astype(int) * 255 + 32767) // 65535).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    seen = image.convert("RGBA")
+    white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, seen).convert("RGB")
+
+
+def every_transparency() -> Image.Image:
+    """Every value with every opacity."""
+    values, alphas = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    return Image.fromarray(np.dstack([values, 255 - values, values, alphas]))
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "tRNS", "grey tRNS", "I;16", "I"])
+@pytest.mark.parametrize("band", [1, 1000, 1 << 20])
+def test_bands_give_what_the_whole_image_does(
+    kind: str, band: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = every_transparency()
+    wide = np.random.default_rng(0).integers(0, 65536, (90, 70), dtype=np.uint16)
+    data = {
+        "RGBA": lambda: encoded(seen),
+        "LA": lambda: encoded(seen.convert("LA")),
+        "P": lambda: encoded(picture(1, 80).quantize(9), transparency=bytes(range(0, 250, 30))),
+        "tRNS": lambda: encoded(seen.convert("RGB"), transparency=(9, 246, 9)),
+        "grey tRNS": lambda: encoded(seen.getchannel(0), transparency=9),
+        "I;16": lambda: encoded(Image.fromarray(wide)),
+        "I": lambda: b"P5 70 90 65535\n" + wide.astype(">u2").tobytes(),
+    }[kind]()
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.mode.startswith("I") == kind.startswith("I")
+        expected = np.asarray(in_one_go(opened))
+    monkeypatch.setattr("data_prep.pairs.images._BAND_PIXELS", band)
+    assert (decoded(data) == expected).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+@pytest.mark.parametrize(
+    ("depth", "colour", "sample", "bytes_a_pixel"), [(8, 2, 3, 6), (8, 6, 4, 10), (16, 0, 2, 9)]
+)
+def test_decoding_needs_little_more_than_the_image(
+    depth: int, colour: int, sample: int, bytes_a_pixel: int
+) -> None:
+    side = 4000
+    code = rf"""
+import re, sys
+from pathlib import Path
+from data_prep.pairs.images import decode_rgb
+data = sys.stdin.buffer.read()
+def peak():
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+before = peak()
+decode_rgb(data, max_pixels={side * side})
+print((peak() - before) / {side * side})
+"""
+    data = png_of(side, side, depth, colour, bytes((side * sample + 1) * side))
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert 2 < float(done.stdout) < bytes_a_pixel
+
+
+def test_a_picture_outlives_its_file() -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM"):
+        image = decode_rgb(encoded(picture(5, side=64), kind), max_pixels=MOST)
+        assert image.crop((0, 0, 32, 32)).resize((8, 8), Image.Resampling.BICUBIC).size == (8, 8)
+        assert np.asarray(image).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM"])

@@ -15,7 +15,7 @@ from data_prep.files import exclusive
 from data_prep.manifest import CorpusManifest
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.corpus import PairCorpus
-from data_prep.pairs.prepare import prepare_pairs
+from data_prep.pairs.prepare import prepare_pairs, standing_pairs
 from tests.data_prep.helpers import file_bytes, silent
 from tests.data_prep.pairs.helpers import (
     config,
@@ -209,6 +209,20 @@ def test_a_changed_configuration_is_refused(tmp_path: Path) -> None:
     del manifest["config"]["on_error"]
     (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
     prepare_pairs(shapes(), tmp_path / "out", silent)
+
+
+@pytest.mark.parametrize("gone", [None, "spans-00000.parquet", "images-00000.parquet"])
+def test_what_decides_no_byte_may_change(gone: str | None, tmp_path: Path) -> None:
+    path = folder(tmp_path / "data")
+    settled = config(source(path, license="MIT"), on_error="stop")
+    prepare_pairs(settled, tmp_path / "expected", silent)
+    prepare_pairs(config(source(path)), tmp_path / "out", silent)
+    if gone is not None:
+        (tmp_path / "out" / gone).unlink()
+    assert standing_pairs(settled, tmp_path / "out") is not None
+    manifest = prepare_pairs(settled, tmp_path / "out", silent)
+    assert manifest.sources[0].license == "MIT"  # which the student's card repeats
+    assert file_bytes(tmp_path / "out") == file_bytes(tmp_path / "expected")
 
 
 @pytest.mark.parametrize("name", ["images-00001.parquet", "spans-00002.parquet", "images.json"])

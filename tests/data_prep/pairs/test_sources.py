@@ -176,6 +176,37 @@ def test_bad_images_and_captions_are_skipped_and_counted(
         assert str(bad_folder / "captions.jsonl, line ") in example, reason
 
 
+def test_a_speaker_of_any_kind_is_not_the_answer(tmp_path: Path, spool: Spool) -> None:
+    odd = [{"from": ["gpt"], "value": "No."}, {"from": {}, "value": "No."}, {"value": "No."}]
+    path = folder(tmp_path, 2, caption=odd + CONVERSATION)
+    assert [pair.caption for pair in scanned(source(path), spool).pairs] == [
+        "A field of noise."
+    ] * 2
+    path = folder(tmp_path, 2, caption=odd)
+    with pytest.raises(PipeError, match="no usable pair"):
+        scanned(source(path), spool)
+
+
+def test_a_name_that_is_no_utf8_is_told_in_utf8(tmp_path: Path, spool: Spool) -> None:
+    names = (b"\xff.txt", b"\xfe.png", b"\xfe.txt", b"0.png", b"0.txt")
+    contents = (b"No image.", b"damaged", b"A picture.", png(0), b"A picture.")
+    path = write_tar(
+        tmp_path / "a.tar",
+        [(n.decode("utf-8", "surrogateescape"), c) for n, c in zip(names, contents, strict=True)],
+    )
+    lines: list[str] = []
+    found = scan(source(path), config(source(path)), spool, lines.append)
+    assert found.skipped == {"missing_image": 1, "not_an_image": 1}
+    assert all("a.tar, \ufffd: " in sentence for sentence in found.examples.values())
+    assert "\n".join(lines).encode().count("\ufffd".encode()) == 2
+    with pytest.raises(PipeError, match=r"a\.tar, \ufffd: .*would be left out"):
+        scan(source(path), config(source(path), on_error="stop"), spool, lines.append)
+    members = [("\udcff.png", png(0)), ("\udcff.json", b'{"text": 1}')]
+    bad = write_tar(tmp_path / "b.tar", members)
+    with pytest.raises(PipeError, match=r"b\.tar, \ufffd: "):
+        scan(source(bad), config(source(bad)), spool, lines.append)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_images_stop_if_asked(name: str, bad_folder: Path, spool: Spool) -> None:
     path = write_jsonl(bad_folder, [{"image": name, "caption": "Something."}])

@@ -3,6 +3,7 @@
 import base64
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import AutoModel, AutoProcessor
 
 from data_prep.errors import PipeError
 from student.image_tokens import IMAGE_END, IMAGE_START, IMAGE_TOKEN
+from student.registered.pictures import open_picture
 from tests.student.registered.exports import (
     IMAGE_TOKENS,
     MAX_TOKENS,
@@ -21,6 +23,7 @@ from tests.student.registered.exports import (
     vector,
     whole,
 )
+from tests.student.vision.alive import Alive
 from tests.student.vision.towers import pictures
 
 
@@ -116,7 +119,10 @@ def test_nothing_is_fetched_unless_asked(student, model, loaded, address):
         ("data:image/png;base64,!", "expected data:image"),
         (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
         (np.zeros((4, 4, 3)), "array of float64"),
-        (Image.new("1", (14_000, 14_000)), "scale it down"),
+        (np.zeros((0, 4, 3), np.uint8), "4 x 0 pixels, expected 1 to 50,000,000"),
+        (Image.new("RGB", (0, 4)), "0 x 4 pixels, expected 1 to 50,000,000"),
+        (Image.new("1", (10_000, 5_001)), "expected 1 to 50,000,000 in all; scale it down"),
+        (png(Image.new("1", (10_000, 5_001))), "expected at most 50,000,000 in all; scale it"),
         (7, "of the type int as an image"),
     ],
 )
@@ -134,6 +140,11 @@ def test_a_bad_image_is_a_sentence(model, loaded, source, sentence):
         ({"audio": "a"}, "the key 'audio'"),
         ({"text": 7}, "of the type int as a text"),
         ([["a", object()]], "an input of the type object"),
+        ([], r"an input that holds nothing \(\[\]\)"),
+        ({}, r"an input that holds nothing \(\{\}\)"),
+        (["a", []], "an input that holds nothing"),
+        ({"image": []}, "whose 'image' holds nothing"),
+        ({"text": [], "image": []}, "whose 'text' holds nothing"),
     ],
 )
 def test_another_input_is_a_sentence(model, given, sentence):
@@ -182,3 +193,89 @@ def test_a_processor_prepares_what_the_model_takes(directory, model):
     features["input_ids"][0, 2] = 0
     with pytest.raises(PipeError, match="found 7 placeholders for 2 images, expected 8"):
         model(**features)
+
+
+def test_a_batch_of_images_is_opened_one_at_a_time(model, monkeypatch):
+    made = Alive(open_picture)
+    monkeypatch.setattr("student.registered.processor.open_picture", made)
+    given = [png(image) for image in pictures(4)]
+    found = model.encode([*given[:2], given[2:]])
+    assert made.held == [0] * 4
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, model.encode([*given[:2], given[2:]]), atol=1e-6)
+
+
+def test_one_input_in_no_list_has_one_vector(model, loaded, tmp_path):
+    image = pictures(1)[0]
+    path = tmp_path / "one.png"
+    path.write_bytes(png(image))
+    for given in (
+        "a cat",
+        image,
+        png(image),
+        path,
+        np.asarray(image),
+        {"text": "a", "image": path},
+    ):
+        found = model.encode(given)
+        assert found.shape == (12,)
+        np.testing.assert_array_equal(found, model.encode([given])[0])
+    np.testing.assert_allclose(model.encode("a cat"), loaded.encode("a cat"), atol=1e-6)
+    with pytest.raises(PipeError, match="an input of the type int"):
+        model.encode(7)
+    with pytest.raises(PipeError, match="an input that holds nothing"):
+        model.encode({})
+
+
+def test_whatever_holds_inputs_has_a_vector_for_each(model):
+    texts = ["a cat", "the moon over", "a"]
+    expected = model.encode(texts)
+    for given in (tuple(texts), np.array(texts), np.array(texts, object), iter(texts)):
+        np.testing.assert_array_equal(model.encode(given), expected)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
+    np.testing.assert_array_equal(model.encode(pixels), model.encode(list(pixels)))
+    assert model.encode([]).shape == (0, 12)
+
+
+def test_a_large_image_is_allowed_if_asked(directory, monkeypatch):
+    model = AutoModel.from_pretrained(directory)
+    image = pictures(2)[1]
+    forms = [image, png(image), np.asarray(image)]
+    expected = model.encode(forms)
+    model.processor.max_pixels = image.width * image.height
+    np.testing.assert_array_equal(model.encode(forms), expected)
+    model.processor.max_pixels -= 1
+    for form in forms:
+        with pytest.raises(PipeError, match=f"{model.processor.max_pixels:,} in all; scale it"):
+            model.encode([form])
+
+
+def test_a_far_too_large_image_has_one_vector_in_every_form(model):
+    pixels = np.random.default_rng(0).integers(0, 256, (331, 290, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    first, *others = model.encode([image, png(image), pixels])
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_an_opened_file_that_is_damaged_is_a_sentence(model):
+    image = Image.open(BytesIO(png(pictures(1)[0])[:-300]))
+    with image, pytest.raises(PipeError, match="cannot be decoded"):
+        model.encode([image])
+
+
+@pytest.mark.parametrize("marker", [IMAGE_START, IMAGE_TOKEN, IMAGE_END])
+def test_texts_that_spell_a_token_together_are_no_image(student, model, loaded, marker):
+    image = pictures(1)[0]
+    parts = [marker[:9], marker[9:12], marker[12:]]
+    given = [{"text": parts}, {"text": parts, "image": image}]
+    spaced = marker.replace("<|", "<| ")
+    expected = [
+        vector(student, spaced, [], "fc1"),
+        vector(student, f"{spaced}IMAGE", [image], "fc1"),
+    ]
+    np.testing.assert_allclose(model.encode(given), expected, atol=1e-6)
+    np.testing.assert_allclose(model.encode([parts, [*parts, image]]), expected, atol=1e-6)
+    np.testing.assert_allclose(loaded.encode(given), expected, atol=1e-6)
+    prompted = loaded.encode([marker[9:]], prompt=marker[:9])
+    np.testing.assert_allclose(prompted, expected[:1], atol=1e-6)
