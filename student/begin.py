@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.draws import draw
@@ -18,6 +19,7 @@ from student.identity import (
     AvailableShards,
     StageIdentity,
     TeacherShare,
+    TextsKnown,
     earlier_records,
     earlier_shards,
     recorded_identity,
@@ -166,9 +168,10 @@ def begin_stage(
     def identity(shards: AvailableShards | None) -> StageIdentity:
         return _identity(run, number, training, data, store, rows, shards, before, ranks)
 
+    known = _texts_known(run.texts)
     for record in earlier.values():
         # What the weights before were trained under belongs to this stage's record as well.
-        require_same(record, identity(None).as_of(record), places)
+        require_same(record, identity(None).as_of(record, known), places)
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
@@ -252,16 +255,30 @@ def _batch_of_all(
     """The stage with the size of the whole batch.
 
     Raises:
-        PipeError: A process would have no text, or the losses of a rank nothing to compare.
+        PipeError: A process would have no text or image, or the losses of a rank nothing to compare.
     """
     stage = with_ranks(stage, training, ranks.count)
     least = 2 if losses.scope == "rank" else 1
     if stage.batch_size < least * ranks.count:
         raise PipeError(
-            f"stage {stage.name} has a batch of {stage.batch_size} texts for {ranks.count} "
+            f"stage {stage.name} has a batch of {stage.batch_size} {stage.inputs} for {ranks.count} "
             f"processes, expected at least {least} for each; raise batch_size or start fewer."
         )
     return stage
+
+
+def _texts_known(texts: StageData) -> TextsKnown:
+    """What this machine knows of corpus and teachers, which a stage on images does not read."""
+    stands = (texts.corpus / "manifest.json").is_file()
+    store = texts.store
+    return TextsKnown(
+        teachers=tuple(
+            TeacherShare(name=t.name, weight=t.weight, fingerprint=t.fingerprint)
+            for t in texts.teachers
+        ),
+        store=not isinstance(store, Path) or (store / "manifest.json").is_file(),
+        corpus=Corpus.open(texts.corpus).fingerprint if stands else None,
+    )
 
 
 def _identity(

@@ -189,6 +189,36 @@ def test_another_vision_encoder_stops_a_stage_that_was_begun(finished, tmp_path)
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("teachers.0.weight=7.0", "teachers.0.weight changed from 3.0 to 7.0"),
+        ("teachers.1.max_tokens=32", "teachers.1.fingerprint changed"),
+        ("stages.1.steps=15", "stages.1.steps changed"),
+    ],
+)
+def test_what_the_stages_on_texts_were_trained_under_still_counts(run, change, sentence):
+    before = (run / "recipe.toml").read_bytes()
+    done = call(run, "distill", "--stage", "4", "--set", change)
+    assert done.exit_code == 1
+    assert "was begun under other settings" in done.output, done.output
+    assert sentence in done.output
+    assert (run / "recipe.toml").read_bytes() == before
+
+
+def test_without_corpus_and_store_a_stage_on_images_still_trains(run):
+    """Of the teachers count the names and weights, and not where a machine keeps their models."""
+    for name in ("corpus", "store"):
+        shutil.rmtree(run / name)
+    changed = ("--set", "teachers.1.max_tokens=32")
+    done = call(run, "distill", "--stage", "4", "--set", "teachers.0.weight=7.0", *changed)
+    assert done.exit_code == 1
+    assert "changed from 3.0 to 7.0" in done.output
+    done = call(run, "distill", "--stage", "4", "--set", "stages.3.evaluate_every=0", *changed)
+    assert done.exit_code == 0, done.output
+    assert stage(run, 4).is_dir()
+
+
 def test_the_captions_can_be_taught_on_their_own(run):
     done = call(run, "teach", "--teacher", "student")
     assert done.exit_code == 0, done.output
