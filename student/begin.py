@@ -181,7 +181,8 @@ def begin_stage(
     chosen = choose_rows(store, corpus, data.weights, run.rows, recorded)
     ranked = _batch_of_all(stage, training, run.losses, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
-    student, new = stage_student(run, number, training, report)
+    begun = recorded.student if recorded is not None else None
+    student, new = stage_student(run, number, training, report, begun)
     if step is None:
         places.remove_unfinished_checkpoints(number)
         step = places.last_checkpoint(number)
@@ -255,14 +256,15 @@ def _batch_of_all(
     """The stage with the size of the whole batch.
 
     Raises:
-        PipeError: A process would have no text or image, or the losses of a rank nothing to compare.
+        PipeError: A process would have no row, or the losses of a rank nothing to compare.
     """
     stage = with_ranks(stage, training, ranks.count)
     least = 2 if losses.scope == "rank" else 1
     if stage.batch_size < least * ranks.count:
         raise PipeError(
-            f"stage {stage.name} has a batch of {stage.batch_size} {stage.inputs} for {ranks.count} "
-            f"processes, expected at least {least} for each; raise batch_size or start fewer."
+            f"stage {stage.name} has a batch of {stage.batch_size} {stage.inputs} for "
+            f"{ranks.count} processes, expected at least {least} for each; raise batch_size or "
+            "start fewer."
         )
     return stage
 

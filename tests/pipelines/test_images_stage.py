@@ -22,6 +22,7 @@ from student.model import Student
 from teacher_cache.store import TeacherStore
 from tests.pipelines.test_kill import kill_when, losses, start
 from tests.pipelines.tiny_run import pipe, write_inputs
+from tests.student.vision.towers import save_siglip
 
 IMAGES = """
 [student.vision]
@@ -156,6 +157,37 @@ def test_killed_and_resumed_it_is_the_same_bit_by_bit(run, finished):
     for path in sorted(stage(finished, 4).rglob("*.safetensors")):
         other = stage(run, 4) / path.relative_to(stage(finished, 4))
         assert path.read_bytes() == other.read_bytes()
+
+
+def siglip_instead(run, siglip):
+    """Let a run's recipe begin with a checkpoint's vision encoder."""
+    recipe = run / "recipe.toml"
+    before, new, after = recipe.read_text().partition("[student.vision.new]\n")
+    _, bracket, after = after.partition("[")
+    assert new and bracket
+    start = f'start = "{siglip}"\n'
+    before = before.replace("[student.vision]\n", f"[student.vision]\n{start}")
+    recipe.write_text(before + bracket + after)
+
+
+def test_the_vision_encoder_is_kept_until_the_stage_is_done(run, tmp_path):
+    """Whatever becomes of its directory, weights and image processor are those of the beginning."""
+    siglip = save_siglip(tmp_path / "siglip")
+    siglip_instead(run, siglip)
+    other = shutil.copytree(run, tmp_path / "other")
+    done = call(other, "distill", "--stage", "4")
+    assert done.exit_code == 0, done.output
+    fresh = shutil.copytree(run, tmp_path / "fresh")
+    process = start("distill", "--run", str(run), "--stage", "4")
+    assert kill_when(process, (stage(run, 4).parent / "vision-start.json").exists)
+    siglip.rename(tmp_path / "elsewhere")
+    done = call(run, "distill", "--stage", "4")
+    assert done.exit_code == 0, done.output
+    assert losses(run, 4) == losses(other, 4)
+    assert not list(stage(run, 4).parent.glob("vision-start*"))
+    done = call(fresh, "distill", "--stage", "4")
+    assert done.exit_code == 1
+    assert "found no directory" in done.output and "student.vision.start" in done.output
 
 
 def test_evaluation_states_chance_and_draws_what_was_found(finished):
