@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
+from pipelines import results
 from pipelines.cli import cli
 from pipelines.run import Run
 from student.encode import StudentEncoder
@@ -200,6 +201,38 @@ def test_evaluation_states_chance_and_draws_what_was_found(finished):
     with Image.open(images["picture"]) as picture:
         assert picture.size[0] > 500
     assert "chance" in call(finished, "eval").stdout
+
+
+def test_without_pairs_the_texts_are_evaluated_alone(finished, tmp_path):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(directory / "pairs" / "corpus")
+    done = call(directory, "eval", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["students"] and "images" not in found
+    assert "there are no image-caption pairs" in done.output
+
+
+def test_other_pairs_than_those_trained_on_are_not_measured_and_not_named(
+    finished, tmp_path, monkeypatch
+):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("pipelines.evaluate.read_held_out", None)  # nothing is measured first
+    opened = Run.open(directory, None, ())
+    results.Results(results.subject(opened, 4, None), "", {}, {}).write(opened.results)
+    assert results.current_results(opened) is not None
+    shutil.rmtree(directory / "pairs" / "corpus")
+    sources = ("--set", "pairs.sources.0.image_size=40")
+    done = call(directory, "prep", *sources)
+    assert done.exit_code == 0, done.output
+    assert results.current_results(opened) is None
+    done = call(directory, "eval", *sources)
+    assert done.exit_code == 1
+    assert "are not those that stage 4 was trained on" in done.output
+    done = call(directory, "export", "--images", *sources)
+    assert done.exit_code == 0, done.output
+    assert "the card omits them" in done.output
+    assert "the images of shapes" not in (directory / "export-images/README.md").read_text()
 
 
 def test_the_record_names_pairs_and_captions(finished):
