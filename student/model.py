@@ -239,8 +239,8 @@ class Student(nn.Module):
             PipeError: An image does not fit in ``max_tokens``.
         """
         add_image_tokens(self.text, self.tokenizer, seed)
-        require_room(self.tokenizer, vision.tokens, self.max_tokens)
         self.vision = vision
+        require_room(len(self.image_ids()), self.max_tokens)
 
     def image_ids(self) -> tuple[int, ...]:
         """The token ids of an image alone, with a passage's prompt in front.
