@@ -289,7 +289,9 @@ def test_the_captions_can_be_taught_on_their_own(run):
     assert done.exit_code == 0, done.output
     assert "student: shard 0 committed" in done.output
     assert "dummy" not in done.output
-    assert "committed, " not in call(run, "distill", "--stage", "4").output
+    trained = call(run, "distill", "--stage", "4").output
+    assert "committed, " not in trained
+    assert " images/s " in trained and "texts/s" not in trained
 
 
 def test_without_stage_3_the_captions_cannot_be_encoded(run):
@@ -339,6 +341,30 @@ def test_both_exports_give_the_same_vectors(finished):
     card = (finished / "export-images" / "README.md").read_text()
     assert "import student" in card and "the images of shapes" in card
     assert "documents" in card  # the corpus that the text side was trained on is still known
+
+
+def test_the_plan_counts_the_captions_shards(three_stages, finished):
+    for directory, done in ((three_stages, 0), (finished, 4)):
+        planned = call(directory, "plan")
+        mark = ", done" if done else ", 0 of 4 shards done"
+        line = f"teacher  student: encodes the captions when the stages on texts are done{mark}\n"
+        assert line in planned.stdout
+        data = json.loads(call(directory, "plan", "--json").stdout)
+        assert data["captions"]["shards_left"] == 4 - done
+        assert sum(line["what"].startswith("teacher student") for line in status_of(directory)) == 1
+
+
+def status_of(directory):
+    return json.loads(call(directory, "status", "--json").stdout)
+
+
+def test_a_run_that_is_done_says_where_both_exports_are(finished, tmp_path):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    done = call(directory, "run", "--json")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout.splitlines()[-1])
+    assert data["export"] == str(directory / "export")
+    assert data["export_images"] == str(directory / "export-images")
 
 
 def test_a_student_of_texts_has_no_images_to_export(run):
