@@ -1,8 +1,10 @@
 """Training the stages of a run from its store."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from pipelines.captions import captions_taught, captions_teacher
+from pipelines.captions_commands import of_captions
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
@@ -38,6 +40,7 @@ def distill(
     """
     quiet_libraries()
     recipe = run.recipe
+    pairs = _pairs(run, number, ranks)
     distillation = Distillation(
         texts=StageData(run.corpus, store or run.store, recipe.target_teachers),
         places=run.students,
@@ -47,9 +50,10 @@ def distill(
         training=recipe.training,
         rows=rows,
         sets=Path(recipe.evaluation.sets) if recipe.evaluation.sets else None,
-        pairs=_pairs(run, number, ranks),
+        pairs=pairs,
     )
-    return run_stage(distillation, number, say, ranks)
+    with of_captions() if pairs is not None else nullcontext():
+        return run_stage(distillation, number, say, ranks)
 
 
 def _pairs(run: Run, number: int, ranks: Ranks) -> StageData | None:
@@ -58,10 +62,12 @@ def _pairs(run: Run, number: int, ranks: Ranks) -> StageData | None:
         return None
     if run.recipe.pairs is None or run.recipe.student.vision is None:
         return None  # refused with a sentence where the stage begins
-    if ranks.first and not captions_taught(run):
-        # What runs a teacher is not imported where there is nothing to encode.
-        from pipelines.teach import teach_captions  # noqa: PLC0415
+    if ranks.first:
+        captions_teacher(run)  # before the others ask for it
+        if not captions_taught(run):
+            # What runs a teacher is not imported where there is nothing to encode.
+            from pipelines.teach import teach_captions  # noqa: PLC0415
 
-        teach_captions(run)
+            teach_captions(run)
     ranks.wait()
     return StageData(run.pairs, run.pairs_store, (captions_teacher(run),))

@@ -62,7 +62,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
 
     Raises:
         PipeError: No stage is finished, an evaluation set is unreadable, or the store lacks
-            held-out rows.
+            held-out rows, or image-caption pairs are damaged or not those trained on.
     """
     quiet_libraries()
     places = run.students
@@ -75,6 +75,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     # Before the files are read: what changes while they are read is measured anew.
     of = subject(run, number, where)
     found = find_sets(where) if where else ()
+    # First of all: pairs that cannot be read must not cost what was measured before.
+    seen = evaluate_images(run, number)
     rows = read_held_out(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
@@ -125,7 +127,6 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         config.name: contender.embed is not None
         for config, contender in zip(configs, teachers, strict=True)
     }
-    seen = evaluate_images(run, number)
     table, figures = render(comparison), as_dict(comparison)
     if seen is not None:
         table, figures = f"{table}\n\n{seen.as_text()}", figures | {"images": seen.as_dict()}

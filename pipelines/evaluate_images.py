@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.found_images import contact_sheet
 from pipelines.quiet import quiet_libraries
@@ -16,6 +17,7 @@ from pipelines.run import Run
 from student.encode import StudentEncoder
 from student.encode_images import head_vectors, image_states
 from student.evaluation.recall import CUTOFFS, Recall, ZeroShot, recall, zero_shot
+from student.identity import recorded_identity
 from student.model import Student
 
 _PERCENT = 100
@@ -106,11 +108,12 @@ def evaluate_images(run: Run, number: int) -> ImageResults | None:
         number: The stage, which is finished.
 
     Returns:
-        The figures; None where the student has no vision encoder, the recipe no pairs, or fewer
-        than two are held out. A picture of what some captions found is kept in the run.
+        The figures; None where the student has no vision encoder, the recipe no pairs or the run
+        none, or fewer than two are held out. A picture of what some captions found is kept in the
+        run.
 
     Raises:
-        PipeError: The pairs are not prepared, or damaged.
+        PipeError: The pairs are damaged, or others than those that the student was trained on.
     """
     if run.recipe.pairs is None:
         return None
@@ -118,8 +121,20 @@ def evaluate_images(run: Run, number: int) -> ImageResults | None:
     student = Student.load(run.students.final(number))
     if student.vision is None:
         return None
-    student.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not (run.pairs / "manifest.json").exists():
+        say(
+            f"there are no image-caption pairs in {run.pairs}, so images are not measured; copy "
+            "them there or run `pipe prep`"
+        )
+        return None
     pairs = PairCorpus.open(run.pairs)
+    if not trained_on(run, number, pairs):
+        raise PipeError(
+            f"the image-caption pairs in {run.pairs} are not those that stage {number} was trained "
+            "on, and those held out among them may have been trained on; put the right ones there, "
+            "or remove them to measure texts alone."
+        )
+    student.to("cuda" if torch.cuda.is_available() else "cpu")
     rows = np.arange(pairs.held_out_rows)
     if len(rows) < 2:
         say("fewer than 2 image-caption pairs are held out, so images are not measured")
@@ -132,12 +147,12 @@ def evaluate_images(run: Run, number: int) -> ImageResults | None:
     classes = _classes(encoder, pairs.labels(rows), run.recipe.evaluation.class_captions)
 
     heads = sorted(student.named_heads(), key=lambda head: head[0] != student.default_head)
-    measured, found_NN = [], None
+    measured, found_SN = [], None
     for name, layer in heads:
         images_ND = head_vectors(student, states_NH, name)
         captions_ND = head_vectors(student, captions_NH, name)
-        if found_NN is None:
-            found_NN = captions_ND @ images_ND.T
+        if found_SN is None:
+            found_SN = captions_ND[:_SHOWN_CAPTIONS] @ images_ND.T
         by_class = {label: head_vectors(student, h, name) for label, h in classes.items()}
         measured.append(
             HeadOnImages(
@@ -148,12 +163,32 @@ def evaluate_images(run: Run, number: int) -> ImageResults | None:
             )
         )
     picture = None
-    if found_NN is not None:
+    if found_SN is not None:
         path = run.results.parent / "found-images.png"
-        order = np.argsort(-found_NN[:_SHOWN_CAPTIONS], axis=1)[:, :_SHOWN_IMAGES]
+        order = np.argsort(-found_SN, axis=1)[:, :_SHOWN_IMAGES]
         contact_sheet(path, captions[:_SHOWN_CAPTIONS], order, files)
         picture = str(path)
     return ImageResults(tuple(measured), picture)
+
+
+def trained_on(run: Run, number: int, pairs: PairCorpus) -> bool:
+    """Whether a stage was trained on some pairs.
+
+    Args:
+        run: The run.
+        number: The stage, on images and finished.
+        pairs: The pairs.
+
+    Returns:
+        True as well where the run lacks the stage's record.
+
+    Raises:
+        PipeError: The record is broken.
+    """
+    if not run.students.identity(number).exists():
+        return True
+    recorded = recorded_identity(run.students, number)
+    return recorded is None or recorded.corpus == pairs.fingerprint
 
 
 def _classes(

@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
+from pipelines.evaluate_images import trained_on
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results
@@ -90,7 +91,7 @@ def export_student(
     facts = _facts(run, student, recorded, record)
     if images:
         target = directory or run.export_of_images
-        facts = replace(facts, vision=_vision(run, student, recorded))
+        facts = replace(facts, vision=_vision(run, number, student, recorded))
         export_whole(student, target, card=model_card(facts), record=record)
     else:
         target = directory or run.export
@@ -172,7 +173,7 @@ def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRe
     )
 
 
-def _vision(run: Run, student: Student, recorded: StageIdentity) -> CardVision:
+def _vision(run: Run, number: int, student: Student, recorded: StageIdentity) -> CardVision:
     """The vision encoder, and the pairs that it was trained on if the run still holds them."""
     config, vision = recorded.student.vision, student.seeing()
     start = "a tower from random weights"
@@ -180,8 +181,15 @@ def _vision(run: Run, student: Student, recorded: StageIdentity) -> CardVision:
         start = public_name(config.start)[0]
     sources: tuple[CardSource, ...] = ()
     if (run.pairs / "manifest.json").exists():
-        pairs = PairCorpus.open(run.pairs).captions.manifest.sources
-        sources = tuple(CardSource(s.name, s.spans, s.license) for s in pairs)
+        pairs = PairCorpus.open(run.pairs)
+        if trained_on(run, number, pairs):
+            found = pairs.captions.manifest.sources
+            sources = tuple(CardSource(s.name, s.spans, s.license) for s in found)
+        else:
+            say(
+                "the run's image-caption pairs are not those that the student was trained on; the "
+                "card omits them"
+            )
     return CardVision(
         start=start,
         license=config.license if config is not None and config.start is not None else None,

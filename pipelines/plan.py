@@ -6,6 +6,7 @@ from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
+from pipelines.captions_progress import CaptionsPlan, captions_plan
 from pipelines.report import duration, size
 from pipelines.run import Run
 from student.config import StageConfig
@@ -132,6 +133,7 @@ class Plan:
         stages: Each stage's share.
         pairs: Image-caption pairs; None where the recipe has none, or leaves their number to the
             sources and they are not made yet.
+        captions: What encodes their captions; None where no stage is on images.
     """
 
     recipe: str
@@ -144,6 +146,7 @@ class Plan:
     teachers: tuple[TeacherPlan, ...]
     stages: tuple[StagePlan, ...]
     pairs: int | None = None
+    captions: CaptionsPlan | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The plan for programs."""
@@ -165,6 +168,7 @@ class Plan:
                 f"target   {self.target_width} numbers a row{store}",
                 *(teacher.as_line() for teacher in self.teachers),
                 *([f"pairs    {self.pairs:,} images with captions"] if self.pairs else []),
+                *([self.captions.as_line()] if self.captions else []),
                 *(stage.as_lines() for stage in self.stages),
             ]
         )
@@ -206,6 +210,7 @@ def plan(run: Run) -> Plan:
             for number, stage in enumerate(recipe.stages, start=1)
         ),
         pairs=pairs,
+        captions=captions_plan(run),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from data_prep.errors import PipeError
 from data_prep.files import read_json, sha256_file, write_json
 from data_prep.fingerprint import digest
+from data_prep.pairs.manifest import IMAGES
 from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.sets import SetFiles, find_sets
@@ -23,7 +24,8 @@ class Subject:
     Attributes:
         stage: The stage.
         weights: Digest of the stage's final weights.
-        measures: Digest of the settings, the teachers and the evaluation sets' files.
+        measures: Digest of the settings, the teachers, the evaluation sets' files and the
+            image-caption pairs.
     """
 
     stage: int
@@ -91,20 +93,20 @@ def subject(run: Run, number: int, sets: Path | None) -> Subject:
         sets: The directory of evaluation sets, if any.
 
     Returns:
-        Equal for equal weights, settings, teachers and files of the sets.
+        Equal for equal weights, settings, teachers, files of the sets and image-caption pairs.
 
     Raises:
         PipeError: The directory of evaluation sets is missing or holds none.
     """
     settings = run.recipe.evaluation.model_dump(mode="json", exclude={"sets", "example_query"})
     teachers = [[t.fingerprint, t.weight] for t in run.recipe.teachers]
-    pairs = run.pairs / "manifest.json"
-    seen = sha256_file(pairs) if pairs.is_file() else None
+    records = [run.pairs / name for name in ("manifest.json", IMAGES)]
+    pairs = [sha256_file(path) if path.is_file() else None for path in records]
     files = [entry for found in find_sets(sets) for entry in _files(found, sets)] if sets else []
     return Subject(
         stage=number,
         weights=weights_digest(run.students.final(number)),
-        measures=digest([settings, teachers, files, seen]),
+        measures=digest([settings, teachers, files, pairs]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
+from pipelines.captions_progress import captions_progress
 from pipelines.report import duration
 from pipelines.results import current_results
 from pipelines.run import Run
@@ -115,19 +116,13 @@ def _pairs(run: Run) -> list[Progress]:
     if run.recipe.pairs is None:
         return []
     what = f"teacher {CAPTIONS_TEACHER}, of captions"
-    if not (run.pairs / "manifest.json").exists():
+    found = captions_progress(run)
+    if found is None:
         wanted = run.recipe.pairs.pairs
         return [Progress("pairs", 0, wanted, "rows"), Progress(what, 0, None, "shards")]
-    captions = PairCorpus.open(run.pairs).captions
-    found = TeacherProgress.untouched(
-        CAPTIONS_TEACHER, ShardLayout(captions.rows, captions.rows_per_shard)
-    )
-    if (run.pairs_store / "manifest.json").exists():
-        store = TeacherStore.open(run.pairs_store, check_commits=False)
-        if CAPTIONS_TEACHER in store.teachers:
-            found = teacher_progress(store, CAPTIONS_TEACHER)
+    rows = PairCorpus.open(run.pairs).rows
     return [
-        Progress("pairs", captions.rows, captions.rows, "rows"),
+        Progress("pairs", rows, rows, "rows"),
         Progress(what, found.done, found.shards, "shards", found),
     ]
 

@@ -1,14 +1,21 @@
 """Looking into a run's store."""
 
 import random
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError, UsageError
+from data_prep.pairs.corpus import PairCorpus
+from pipelines.captions_commands import TEACH, for_captions, of_captions
 from pipelines.report import duration, say, size
 from pipelines.run import Run
+from student.config import CAPTIONS_TEACHER
 from student.used_rows import run_shards
+from teacher_cache.config import TeacherConfig
 from teacher_cache.findings import Checked, Findings, Scope
 from teacher_cache.layout import ShardLayout
 from teacher_cache.repair import repair
@@ -19,19 +26,87 @@ from teacher_cache.structure import Problem
 from teacher_cache.verify import examine
 
 
-def info(run: Run) -> tuple[str, list[dict[str, Any]]]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One of a run's stores.
+
+    Attributes:
+        run: The run.
+        directory: Where the store lies.
+        pairs: Whether it is that of the captions of image-caption pairs.
+    """
+
+    run: Run
+    directory: Path
+    pairs: bool
+
+    @classmethod
+    def of(cls, run: Run, *, pairs: bool) -> Self:
+        """Choose a store that stands.
+
+        Args:
+            run: The run.
+            pairs: Whether that of the captions is meant, or that of the corpus.
+
+        Raises:
+            PipeError: There is no store.
+        """
+        held = cls(run, run.pairs_store if pairs else run.store, pairs)
+        path = held.directory / "manifest.json"
+        if not (path.exists() or path.is_symlink() or holds_commits(held.directory)):
+            raise PipeError(f"there is no store in {held.directory}; run `{held.teach}` first.")
+        return held
+
+    def corpus(self) -> Corpus:
+        """Open the texts that the vectors are of."""
+        return (
+            PairCorpus.open(self.run.pairs).captions if self.pairs else Corpus.open(self.run.corpus)
+        )
+
+    @property
+    def teach(self) -> str:
+        """The command that fills the store."""
+        return TEACH if self.pairs else "pipe teach"
+
+    @property
+    def used_teachers(self) -> tuple[str, ...]:
+        """The teachers whose vectors training reads."""
+        return (CAPTIONS_TEACHER,) if self.pairs else tuple(self.run.recipe.target_weights)
+
+    def teachers(self) -> Sequence[TeacherConfig]:
+        """The teachers whose vectors the store should hold, as far as they are known here."""
+        if not self.pairs:
+            return self.run.recipe.teachers
+        from pipelines.captions import captions_teacher  # noqa: PLC0415 it imports torch
+
+        try:
+            return [captions_teacher(self.run)]
+        except PipeError:
+            return []
+
+    def says(self, sentence: str) -> str:
+        """Let a sentence name the commands for this store."""
+        return for_captions(sentence) if self.pairs else sentence
+
+    def command(self, name: str) -> str:
+        """A command for this store, such as ``pipe store repair``."""
+        return f"{name}{' --pairs' * self.pairs} --run {self.run.directory}"
+
+
+def info(held: Held) -> tuple[str, list[dict[str, Any]]]:
     """Say which teachers a store has.
 
     Args:
-        run: The run.
+        held: The store.
 
     Returns:
         The same for people and for programs.
 
     Raises:
-        PipeError: There is no store, or it is broken.
+        PipeError: It is broken.
     """
-    store = _open(run)
+    with of_captions() if held.pairs else nullcontext():
+        store = TeacherStore.open(held.directory, held.corpus())
     layout = store.layout
     data, lines = [], [f"{layout.rows:,} rows in shards of {layout.rows_per_shard:,}"]
     for name, entry in store.teachers.items():
@@ -73,31 +148,31 @@ class Asked:
     seed: int | None = None
 
 
-def check(run: Run, asked: Asked) -> tuple[str, dict[str, Any], bool]:
+def check(held: Held, asked: Asked) -> tuple[str, dict[str, Any], bool]:
     """Verify a store, or a part of it.
 
     Args:
-        run: The run.
+        held: The store.
         asked: Which part.
 
     Returns:
         What was found, for people and for programs, and whether the store may be trained on.
 
     Raises:
-        PipeError: There is no store, no corpus, or no such teacher.
+        PipeError: There is no corpus, or no such teacher.
         UsageError: The sample is no number.
     """
-    _require_store(run)
-    corpus = Corpus.open(run.corpus)
-    scope = _scope(run, corpus, asked)
+    corpus = held.corpus()
+    scope = _scope(held, corpus, asked)
     try:
         # A bad record must not stop the search for others.
-        store = TeacherStore.open(run.store, check_commits=False)
+        store = TeacherStore.open(held.directory, check_commits=False)
     except PipeError as error:
         findings = Findings([Problem(None, None, "manifest", str(error))], Checked())
     else:
         findings = examine(store, corpus, scope, say)
-    checked, problems = findings.checked, findings.problems
+    checked = findings.checked
+    problems = [replace(p, message=held.says(p.message)) for p in findings.problems]
     lines = [f"{problem.severity}: {problem.message}" for problem in problems]
     lines.append(
         f"{checked.shards} committed shards checked ({size(checked.bytes)} in "
@@ -110,7 +185,7 @@ def check(run: Run, asked: Asked) -> tuple[str, dict[str, Any], bool]:
         lines.append(f"{checked.uncommitted} files are not committed (yet)")
     if findings.errors:
         lines.append(
-            f"next: `pipe store repair --run {run.directory}` sets what is bad aside, and "
+            f"next: `{held.command('pipe store repair')}` sets what is bad aside, and "
             "says what makes it again"
         )
     data = {
@@ -125,11 +200,11 @@ def check(run: Run, asked: Asked) -> tuple[str, dict[str, Any], bool]:
     return "\n".join(lines), data, not findings.errors
 
 
-def mend(run: Run, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any]]:
+def mend(held: Held, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any]]:
     """Set aside what is bad in a store, so that `pipe teach` redoes that alone.
 
     Args:
-        run: The run.
+        held: The store.
         asked: Which part of the store to look at.
         pretend: Whether to say only what would be done.
 
@@ -137,36 +212,42 @@ def mend(run: Run, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any]]
         What was done, for people and for programs.
 
     Raises:
-        PipeError: There is no store, or it is quite another corpus's.
+        PipeError: It is quite another corpus's.
         UsageError: The sample is no number.
     """
-    _require_store(run)
-    corpus = Corpus.open(run.corpus)
-    scope = _scope(run, corpus, asked)
-    outcome = repair(run.store, corpus, run.recipe.teachers, scope, say, pretend=pretend)
-    after = [f"`pipe prep --run {run.directory}`"] if outcome.texts else []
-    after += [f"`pipe teach --run {run.directory}`"] if outcome.vectors else []
-    lines = [f"would be done: {line}" if pretend else line for line in outcome.done]
-    lines += [f"not mended: {problem.message}" for problem in outcome.left]
+    corpus = held.corpus()
+    scope = _scope(held, corpus, asked)
+    found = repair(held.directory, corpus, held.teachers(), scope, say, pretend=pretend)
+    done = [held.says(line) for line in found.done]
+    left = [replace(problem, message=held.says(problem.message)) for problem in found.left]
+    run = held.run.directory
+    after = [f"`pipe prep --run {run}`"] if found.texts else []
+    after += [f"`{held.teach} --run {run}`"] if found.vectors else []
+    lines = [f"would be done: {line}" if pretend else line for line in done]
+    lines += [f"not mended: {problem.message}" for problem in left]
     nothing = "nothing would be left" if pretend else "nothing is left to be done"
     lines.append("next: " + ", then ".join(after) if after else nothing)
     data = {
-        "done": [] if pretend else outcome.done,
-        "would_be_done": outcome.done if pretend else [],
-        "left": [asdict(problem) for problem in outcome.left],
+        "done": [] if pretend else done,
+        "would_be_done": done if pretend else [],
+        "left": [asdict(problem) for problem in left],
         "next": [command.strip("`") for command in after],
     }
     return "\n".join(lines), data
 
 
-def _scope(run: Run, corpus: Corpus, asked: Asked) -> Scope:
+def _scope(held: Held, corpus: Corpus, asked: Asked) -> Scope:
     teachers, shards = asked.teachers or None, None
     if asked.used:
-        teachers = teachers or tuple(run.recipe.target_weights)
-        layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
-        recipe = run.recipe
+        teachers = teachers or held.used_teachers
+        run, recipe = held.run, held.run.recipe
         shards = run_shards(
-            run.students, recipe.stages, recipe.training, layout, corpus.held_out_rows
+            run.students,
+            recipe.stages,
+            recipe.training,
+            ShardLayout(corpus.rows, corpus.rows_per_shard),
+            corpus.held_out_rows,
+            "images" if held.pairs else "texts",
         )
     seed = random.randrange(2**31) if asked.seed is None else asked.seed  # noqa: S311
     return Scope(teachers, shards, _share(asked.sample), seed)
@@ -188,14 +269,3 @@ def _share(sample: str | None) -> int | float | None:
             "0.01 or 1%."
         )
     return found
-
-
-def _require_store(run: Run) -> None:
-    path = run.store / "manifest.json"
-    if not (path.exists() or path.is_symlink() or holds_commits(run.store)):
-        raise PipeError(f"there is no store in {run.store}; run `pipe teach` first.")
-
-
-def _open(run: Run) -> TeacherStore:
-    _require_store(run)
-    return TeacherStore.open(run.store, Corpus.open(run.corpus))

@@ -9,6 +9,7 @@ from data_prep.errors import PipeError
 from data_prep.executors import Executor
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.captions import captions_teacher
+from pipelines.captions_commands import of_captions
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
@@ -66,7 +67,7 @@ def teach_captions(
 
     Raises:
         PipeError: The recipe has no pairs, they are not prepared, or the last stage on texts is
-            not finished.
+            not finished, or was trained anew since captions were encoded.
     """
     if run.recipe.pairs is None:
         raise PipeError(
@@ -74,7 +75,8 @@ def teach_captions(
         )
     captions = PairCorpus.open(run.pairs).captions
     teachers = [captions_teacher(run)]
-    _fill(run.pairs_store, captions, teachers, worker, executor, engine, options)
+    with of_captions():
+        _fill(run.pairs_store, captions, teachers, worker, executor, engine, options)
 
 
 def _fill(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.draws import draw
@@ -18,6 +19,7 @@ from student.identity import (
     AvailableShards,
     StageIdentity,
     TeacherShare,
+    TextsKnown,
     earlier_records,
     earlier_shards,
     recorded_identity,
@@ -166,9 +168,10 @@ def begin_stage(
     def identity(shards: AvailableShards | None) -> StageIdentity:
         return _identity(run, number, training, data, store, rows, shards, before, ranks)
 
+    known = _texts_known(run.texts)
     for record in earlier.values():
         # What the weights before were trained under belongs to this stage's record as well.
-        require_same(record, identity(None).as_of(record), places)
+        require_same(record, identity(None).as_of(record, known), places)
     if recorded is not None:
         require_same(recorded, identity(recorded.shards), places)
     if places.finished(number):
@@ -178,7 +181,8 @@ def begin_stage(
     chosen = choose_rows(store, corpus, data.weights, run.rows, recorded)
     ranked = _batch_of_all(stage, training, run.losses, ranks)
     order = stage_order(ranked, training, number, chosen.rows)
-    student, new = stage_student(run, number, training, report)
+    begun = recorded.student if recorded is not None else None
+    student, new = stage_student(run, number, training, report, begun)
     if step is None:
         places.remove_unfinished_checkpoints(number)
         step = places.last_checkpoint(number)
@@ -252,16 +256,31 @@ def _batch_of_all(
     """The stage with the size of the whole batch.
 
     Raises:
-        PipeError: A process would have no text, or the losses of a rank nothing to compare.
+        PipeError: A process would have no row, or the losses of a rank nothing to compare.
     """
     stage = with_ranks(stage, training, ranks.count)
     least = 2 if losses.scope == "rank" else 1
     if stage.batch_size < least * ranks.count:
         raise PipeError(
-            f"stage {stage.name} has a batch of {stage.batch_size} texts for {ranks.count} "
-            f"processes, expected at least {least} for each; raise batch_size or start fewer."
+            f"stage {stage.name} has a batch of {stage.batch_size} {stage.inputs} for "
+            f"{ranks.count} processes, expected at least {least} for each; raise batch_size or "
+            "start fewer."
         )
     return stage
+
+
+def _texts_known(texts: StageData) -> TextsKnown:
+    """What this machine knows of corpus and teachers, which a stage on images does not read."""
+    stands = (texts.corpus / "manifest.json").is_file()
+    store = texts.store
+    return TextsKnown(
+        teachers=tuple(
+            TeacherShare(name=t.name, weight=t.weight, fingerprint=t.fingerprint)
+            for t in texts.teachers
+        ),
+        store=not isinstance(store, Path) or (store / "manifest.json").is_file(),
+        corpus=Corpus.open(texts.corpus).fingerprint if stands else None,
+    )
 
 
 def _identity(

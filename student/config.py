@@ -148,6 +148,11 @@ class StudentConfig(Settings):
                 )
         return self
 
+    @property
+    def own_heads(self) -> frozenset[str]:
+        """The heads that have weights of their own."""
+        return frozenset(self.heads) - frozenset(self.nested)
+
     def with_wholes(self, heads: Iterable[str]) -> set[str]:
         """Add to some heads those that they are nested in.
 

@@ -82,6 +82,7 @@ class StudentEncoder:
             max_tokens=self.student.max_tokens,
             group_tokens=self.tokens_per_batch
             or (CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS),
+            sees=self.student.vision is not None,
         )
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         with evaluating(self.student):

@@ -1,6 +1,7 @@
 """What a stage was trained under, and whether that is what is asked for now."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -27,6 +28,38 @@ class TeacherShare(Settings):
     name: str
     weight: float
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class TextsKnown:
+    """What a machine knows of what stages on texts are trained on; it may lack corpus and store.
+
+    Attributes:
+        teachers: The recipe's teachers in the target, in order.
+        store: Whether the store is within reach, so that the teachers' settings count.
+        corpus: The corpus's fingerprint; None where there is no corpus.
+    """
+
+    teachers: tuple[TeacherShare, ...]
+    store: bool
+    corpus: str | None
+
+    def beside(self, recorded: tuple[TeacherShare, ...]) -> tuple[TeacherShare, ...]:
+        """The recipe's teachers, to compare with recorded ones.
+
+        Args:
+            recorded: A stage's. Without the store, a teacher of the same name has the same
+                settings: where its model lies may differ between machines.
+        """
+        if self.store:
+            return self.teachers
+        fingerprints = {teacher.name: teacher.fingerprint for teacher in recorded}
+        return tuple(
+            teacher.model_copy(
+                update={"fingerprint": fingerprints.get(teacher.name, teacher.fingerprint)}
+            )
+            for teacher in self.teachers
+        )
 
 
 class AvailableShards(Settings):
@@ -97,22 +130,26 @@ class StageIdentity(Settings):
             raise ValueError("earlier_shards does not tell of every stage before")
         return self
 
-    def as_of(self, earlier: "StageIdentity") -> Self:
+    def as_of(self, earlier: "StageIdentity", texts: "TextsKnown") -> Self:
         """What an earlier stage would have been begun under, to compare with what it was.
 
         How training runs, on how many shards and in how many processes, may differ by stage; and
-        a stage on images has rows and a teacher of its own.
+        a stage on images has rows and a teacher of its own, so that of an earlier one on texts is
+        compared what this machine knows.
 
         Args:
             earlier: The earlier stage's record.
+            texts: What is known here of what stages on texts are trained on.
         """
-        kept = ["training", "shards", "earlier_shards", "ranks"]
-        if self.stages[-1].inputs == "images":
-            kept += ["corpus", "teachers"]
-        stages = self.stages[: len(earlier.stages)]
-        return self.model_copy(
-            update={"stages": stages} | {name: getattr(earlier, name) for name in kept}
-        )
+        kept = ("training", "shards", "earlier_shards", "ranks")
+        update = {name: getattr(earlier, name) for name in kept}
+        update["stages"] = self.stages[: len(earlier.stages)]
+        if self.stages[-1].inputs == "images" and earlier.stages[-1].inputs == "texts":
+            update |= {
+                "corpus": earlier.corpus if texts.corpus is None else texts.corpus,
+                "teachers": texts.beside(earlier.teachers),
+            }
+        return self.model_copy(update=update)
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the weights; names and log lines do not.

@@ -17,6 +17,7 @@ IMAGE_END: Final = "<|jasper_img_end|>"
 """As in the released Jasper; an image is the start, N times the token, and the end."""
 
 _MARKERS: Final = (IMAGE_START, IMAGE_TOKEN, IMAGE_END)
+_IN_EVERY_MARKER: Final = "<|jasper_img_"
 
 
 def add_image_tokens(text: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
@@ -72,6 +73,20 @@ def without_image_tokens(text: str) -> str:
     return text
 
 
+def texts_without_image_tokens(texts: list[str]) -> list[str]:
+    """Take from users' texts what would stand for an image; one look tells that there is nothing.
+
+    Args:
+        texts: Any texts.
+
+    Returns:
+        The texts, each as ``without_image_tokens`` gives it.
+    """
+    if _IN_EVERY_MARKER not in "".join(texts):
+        return texts
+    return [without_image_tokens(text) for text in texts]
+
+
 def place_images(
     embeddings_BLH: torch.Tensor, places_BL: torch.Tensor, tokens_INH: torch.Tensor
 ) -> torch.Tensor:
@@ -89,21 +104,19 @@ def place_images(
     return embeddings_BLH.masked_scatter(places_BL.unsqueeze(-1), tokens)
 
 
-def require_room(tokenizer: PreTrainedTokenizerBase, tokens: int, max_tokens: int) -> None:
+def require_room(tokens: int, max_tokens: int) -> None:
     """Check that an image fits in a sequence.
 
     Args:
-        tokenizer: The tokenizer, with the tokens of an image.
-        tokens: N.
+        tokens: Length of an image alone, with all that stands around it.
         max_tokens: Longer sequences are cut off here.
 
     Raises:
         PipeError: It does not.
     """
-    length = len(tokenizer(image_text(tokens))["input_ids"])
-    if length > max_tokens:
+    if tokens > max_tokens:
         raise PipeError(
-            f"an image becomes {length} tokens, its start, end and the special tokens included, "
-            f"and student.max_tokens is {max_tokens}; lower student.vision.tokens or raise "
-            "max_tokens."
+            f"an image becomes {tokens} tokens, its start, end, a passage's prompt and the special "
+            f"tokens included, and student.max_tokens is {max_tokens}; lower student.vision.tokens "
+            "or raise max_tokens."
         )

@@ -16,7 +16,7 @@ is the plain Qwen2 one of ``tokenizer.json``, though the directory also brings c
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -149,35 +149,23 @@ def require_image_ids(tokenizer: PreTrainedTokenizerBase, directory: Path) -> No
             )
 
 
-def read_heads(
-    directory: Path, hidden: int, wanted: Mapping[str, Any] | None = None
-) -> dict[str, nn.Linear]:
-    """Load heads.
+def read_heads(directory: Path, hidden: int) -> dict[str, nn.Linear]:
+    """Load the heads.
 
     Args:
         directory: A directory in this format.
         hidden: Width of the pooled state, H.
-        wanted: The heads of a recipe by name; those called as in this format are loaded. None
-            loads all that there are.
 
     Returns:
         Linear(H, D) by name, float32, the widest first.
 
     Raises:
-        PipeError: A wanted head is not there, or has another shape.
+        PipeError: A head has another shape.
     """
     with _tensors(directory) as files:
         layers = {name.removesuffix(".weight") for name in files if name.endswith(".weight")}
-        there = {name for name in layers if HEAD.match(name)}
-        asked = {name for name in wanted if HEAD.match(name)} if wanted is not None else there
-        found = sorted(there, key=_width, reverse=True)
-        if missing := asked - there:
-            raise PipeError(
-                f"the head {min(missing)} is not in {directory}, whose heads are "
-                f"{', '.join(found) or 'none'}; give a new head a name of its own, such as fc1."
-            )
         heads = {}
-        for name in (name for name in found if name in asked):
+        for name in sorted(filter(HEAD.match, layers), key=_width, reverse=True):
             head = nn.utils.skip_init(nn.Linear, hidden, _width(name))
             for kind, parameter in head.named_parameters():
                 tensor = _tensor(files, f"{name}.{kind}", directory)
@@ -189,6 +177,25 @@ def read_heads(
                 parameter.data.copy_(tensor)
             heads[name] = head
     return heads
+
+
+def require_heads(wanted: Iterable[str], there: Collection[str], start: Path | str) -> None:
+    """Check that the heads that a recipe calls as in this format are among a start's.
+
+    Args:
+        wanted: The recipe's heads.
+        there: The start's; none where it is of another format, whose new heads are called at will.
+        start: Where the start lies, for people.
+
+    Raises:
+        PipeError: One is missing.
+    """
+    missing = [name for name in wanted if HEAD.match(name) and name not in there]
+    if there and missing:
+        raise PipeError(
+            f"the head {min(missing)} is not in {start}, whose heads are {', '.join(there)}; give "
+            "a new head a name of its own, such as fc1."
+        )
 
 
 def _width(head: str) -> int:

@@ -22,7 +22,7 @@ from student.image_tokens import (
     place_images,
     require_room,
 )
-from student.jasper_format import is_jasper, read_heads
+from student.jasper_format import is_jasper, read_heads, require_heads
 from student.saved import load_student, save_student
 from student.vision import VisionEncoder
 from teacher_cache.config import Prompts
@@ -105,13 +105,13 @@ class Student(nn.Module):
             config: The recipe's student.
 
         Returns:
-            A student without heads; where the start is a released Jasper, with those of its heads
-            that the recipe names.
+            A student without heads; where the start is a released Jasper, with all of its own.
 
         Raises:
-            PipeError: The start is not there or cannot be loaded.
+            PipeError: The start is not there or cannot be loaded, or lacks a head that the recipe
+                calls as a released Jasper does.
         """
-        directory = model_directory(config.start, config.revision, config.sha256)
+        directory = model_directory(config.start, config.revision, config.sha256, "student.start")
         backbone = load_backbone(directory, layers=config.layers, dropout=config.dropout)
         require_positions(backbone, config.max_tokens)
         tokenizer = load_tokenizer(directory)
@@ -125,7 +125,8 @@ class Student(nn.Module):
             dropout=config.dropout,
         )
         if is_jasper(directory):
-            student.heads.update(read_heads(directory, student.hidden, config.heads))
+            student.heads.update(read_heads(directory, student.hidden))
+            require_heads(config.heads, student.heads.keys(), directory)
         return student
 
     @classmethod
@@ -216,7 +217,7 @@ class Student(nn.Module):
         return self.nested[name][0] if name in self.nested else name
 
     def add_vision(self, config: VisionConfig, seed: int) -> None:
-        """Add the vision encoder, and the tokens that stand for an image.
+        """Add the vision encoder as it is before training; as ``see_with``.
 
         Args:
             config: The recipe's vision encoder.
@@ -225,10 +226,21 @@ class Student(nn.Module):
         Raises:
             PipeError: The start cannot be loaded, or an image does not fit in ``max_tokens``.
         """
-        vision = VisionEncoder.from_start(config, self.hidden, seed)
+        self.see_with(VisionEncoder.from_start(config, self.hidden, seed), seed)
+
+    def see_with(self, vision: VisionEncoder, seed: int) -> None:
+        """Add a vision encoder, and the tokens that stand for an image.
+
+        Args:
+            vision: The encoder, whose tokens are as wide as the text encoder's.
+            seed: Decides the embeddings of the new tokens.
+
+        Raises:
+            PipeError: An image does not fit in ``max_tokens``.
+        """
         add_image_tokens(self.text, self.tokenizer, seed)
-        require_room(self.tokenizer, vision.tokens, self.max_tokens)
         self.vision = vision
+        require_room(len(self.image_ids()), self.max_tokens)
 
     def image_ids(self) -> tuple[int, ...]:
         """The token ids of an image alone, with a passage's prompt in front.

@@ -60,6 +60,14 @@ class Places:
         """A finished stage's student; the student's start for number 0."""
         return self.stage(number) / "final" if number else self.root / "start"
 
+    def vision_start(self, number: int) -> Path:
+        """The vision encoder that a stage adds, as it was before training, while it trains."""
+        return self.stage(number) / "vision-start"
+
+    def vision_start_settings(self, number: int) -> Path:
+        """The settings that it was made from."""
+        return self.stage(number) / "vision-start.json"
+
     @property
     def start_settings(self) -> Path:
         """The settings that the kept start was made from."""
@@ -104,7 +112,12 @@ class Places:
 
     def clear_scratch(self, number: int) -> None:
         """Remove what a stage needs only while it trains; its checkpoints stay."""
-        for scratch in (self.pooled(number), self.selected_weights(number)):
+        self.vision_start_settings(number).unlink(missing_ok=True)
+        for scratch in (
+            self.pooled(number),
+            self.selected_weights(number),
+            self.vision_start(number),
+        ):
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _checkpoints(self, number: int) -> list[tuple[int, Path]]:

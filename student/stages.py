@@ -103,7 +103,8 @@ def prepare_trainer(stage: BegunStage, report: Report, ranks: Ranks = ALONE) -> 
         trainer.add_callback(ResumeFrom(places.checkpoint(number, stage.step), stage.step))
     if ranks.first:
         trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=stage.step))
-        trainer.add_callback(ProgressLine(stage.title, stage.order.batch_size, report))
+        batch = stage.order.batch_size
+        trainer.add_callback(ProgressLine(stage.title, batch, report, settings.inputs))
     if stage.quality is not None:
         stage.quality.attach(trainer)
     trainer.add_callback(Checkpoints(places, number, ranks, stage.training.keep_checkpoints))

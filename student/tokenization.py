@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from student.image_tokens import texts_without_image_tokens
 from student.model import TokenGroup
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
@@ -21,12 +22,14 @@ class Tokenization:
         prompts: Text in front of each text, by role.
         max_tokens: Longer texts are cut off here, special tokens included.
         group_tokens: Bound on a group's padded tokens.
+        sees: Whether the tokenizer has tokens that stand for an image, which no text may spell.
     """
 
     tokenizer: PreTrainedTokenizerBase
     prompts: Prompts
     max_tokens: int
     group_tokens: int
+    sees: bool = False
 
     def groups(
         self, texts: Sequence[str], roles: Sequence[str]
@@ -41,6 +44,8 @@ class Tokenization:
             Pairs of the texts' places in the input and their padded tokens.
         """
         prompted = self.prompts.in_front_of(texts, roles)
+        if self.sees:
+            prompted = texts_without_image_tokens(prompted)
         encoded = self.tokenizer(
             prompted, truncation=True, max_length=self.max_tokens, return_attention_mask=False
         )["input_ids"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from student.config import StageConfig, TrainingConfig
+from student.config import Inputs, StageConfig, TrainingConfig
 from student.identity import recorded_identity
 from student.order import TrainingOrder
 from student.places import Places
@@ -83,8 +83,9 @@ def run_shards(
     training: TrainingConfig,
     layout: ShardLayout,
     held_out_rows: int,
+    inputs: Inputs = "texts",
 ) -> frozenset[int]:
-    """The shards that the stages of a run and its evaluation read.
+    """The shards that the stages of a run and its evaluation read, of one kind of inputs.
 
     Args:
         places: The run's students; a stage that was begun on available shards uses those alone.
@@ -92,6 +93,7 @@ def run_shards(
         training: How training runs.
         layout: Which rows a shard holds.
         held_out_rows: How many of the corpus's first rows are held out.
+        inputs: Whether the layout is that of the corpus or that of the image-caption pairs.
 
     Returns:
         Their numbers. A stage that was not begun counts as one on all rows.
@@ -101,6 +103,8 @@ def run_shards(
     """
     used = held_out_shards(layout, held_out_rows)
     for number, stage in enumerate(stages, start=1):
+        if stage.inputs != inputs:
+            continue
         recorded = recorded_identity(places, number)
         rows = recorded_rows(recorded, layout, held_out_rows)
         ranks = (recorded.ranks if recorded else None) or 1

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from data_prep.files import atomic_write
+from student.config import Inputs
 from student.evaluating import evaluation_line
 
 
@@ -71,17 +72,21 @@ def _is_term(key: str) -> bool:
 class ProgressLine(TrainerCallback):
     """One bar on a terminal, plain lines in a log."""
 
-    def __init__(self, title: str, batch_size: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, title: str, batch_size: int, report: Callable[[str], None], inputs: Inputs = "texts"
+    ) -> None:
         """Describe the line.
 
         Args:
             title: The stage.
-            batch_size: Texts in a step.
+            batch_size: Texts or images in a step.
             report: Takes each plain line where there is no terminal.
+            inputs: Which of them.
         """
         self.title = title
         self.batch_size = batch_size
         self.report = report
+        self.inputs = inputs
         self.bar: tqdm[Any] | None = None
         self.began = 0.0
         self.first_step = 0
@@ -129,7 +134,7 @@ class ProgressLine(TrainerCallback):
         left = (state.max_steps - state.global_step) * seconds / steps
         self.report(
             f"{self.title}  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
-            f"{terms}  {steps * self.batch_size / seconds:.0f} texts/s  {left:.0f} s left"
+            f"{terms}  {steps * self.batch_size / seconds:.0f} {self.inputs}/s  {left:.0f} s left"
         )
 
     def on_train_end(

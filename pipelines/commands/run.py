@@ -40,12 +40,13 @@ def command(run: Run, as_json: bool) -> None:
     # A table made where a teacher could not be loaded may be had whole now.
     measured = kept if kept and all(kept.loaded.values()) else evaluate(run)
     exported = export_student(run)
-    places = [str(exported.directory)]
+    places = {"export": str(exported.directory)}
     if run.recipe.stages[-1].inputs == "images":
-        places.append(str(export_student(run, images=True).directory))
+        places["export_images"] = str(export_student(run, images=True).directory)
+    where = " and, with its images, in ".join(places.values())
     result(
-        f"{measured.table}\n\nthe student is in {' and, with its images, in '.join(places)}",
-        {**measured.comparison, "export": str(exported.directory)},
+        f"{measured.table}\n\nthe student is in {where}",
+        {**measured.comparison, **places},
         as_json,
     )
     query = run.recipe.evaluation.example_query

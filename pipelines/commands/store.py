@@ -11,7 +11,7 @@ from pipelines.commands.options import json_option, run_options
 from pipelines.commands.store_moving import merge_command, pull_command, push_command
 from pipelines.report import result
 from pipelines.run import Run
-from pipelines.stores import Asked, check, info, mend
+from pipelines.stores import Asked, Held, check, info, mend
 
 
 @click.group("store")
@@ -23,17 +23,27 @@ for _moving in (push_command, pull_command, merge_command):
     command.add_command(_moving)
 
 
+_pairs_option = click.option(
+    "--pairs",
+    is_flag=True,
+    help="The store of the captions of image-caption pairs, which `pipe teach --teacher student` "
+    "fills, instead of that of the corpus.",
+)
+
+
 @command.command("info")
 @run_options
+@_pairs_option
 @json_option
-def info_command(run: Run, as_json: bool) -> None:
+def info_command(run: Run, pairs: bool, as_json: bool) -> None:
     """Say which teachers the store has and how much of them is committed.
 
     \b
     Example:
       pipe store info --run r
+      pipe store info --run r --pairs
     """
-    result(*info(run), as_json)
+    result(*info(Held.of(run, pairs=pairs)), as_json)
 
 
 def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,9 +77,10 @@ def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("verify")
 @run_options
+@_pairs_option
 @_asked_options
 @json_option
-def verify_command(run: Run, asked: Asked, as_json: bool) -> None:
+def verify_command(run: Run, pairs: bool, asked: Asked, as_json: bool) -> None:
     """Compare committed vectors and their texts with their digests; exit 1 on an error.
 
     \b
@@ -77,7 +88,7 @@ def verify_command(run: Run, asked: Asked, as_json: bool) -> None:
       pipe store verify --run r
       pipe store verify --run r --sample 1%
     """
-    text, data, sound = check(run, asked)
+    text, data, sound = check(Held.of(run, pairs=pairs), asked)
     result(text, data, as_json)
     if not sound:
         sys.exit(1)
@@ -85,15 +96,17 @@ def verify_command(run: Run, asked: Asked, as_json: bool) -> None:
 
 @command.command("repair")
 @run_options
+@_pairs_option
 @_asked_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
-def repair_command(run: Run, asked: Asked, dry_run: bool, as_json: bool) -> None:
+def repair_command(run: Run, pairs: bool, asked: Asked, dry_run: bool, as_json: bool) -> None:
     """Set bad shards aside, so that `pipe teach` encodes them again; nothing is deleted.
 
     \b
     Example:
       pipe store repair --run r --dry-run
       pipe store repair --run r
+      pipe store repair --run r --pairs
     """
-    result(*mend(run, asked, pretend=dry_run), as_json)
+    result(*mend(Held.of(run, pairs=pairs), asked, pretend=dry_run), as_json)

@@ -84,11 +84,15 @@ def command(
     if worker.of > 1:
         say(f"worker {worker}, from {worker.source}")
     options = TowerOptions(kernel, compiled)
-    others = [name for name in names if name != CAPTIONS_TEACHER]
+    # A recipe without images may have a teacher of that name.
+    captions = CAPTIONS_TEACHER in names and all(
+        teacher.name != CAPTIONS_TEACHER for teacher in run.recipe.teachers
+    )
+    others = [name for name in names if not (captions and name == CAPTIONS_TEACHER)]
     teachers = [run.recipe.teacher(name) for name in others] or run.recipe.teachers
     run.begin()
     if others or not names:
         teach(run, teachers, worker, executor, engine, options)
-    if CAPTIONS_TEACHER in names:
+    if captions:
         teach_captions(run, worker, executor, engine, options)
     run.keep_recipe()

@@ -94,7 +94,9 @@ class VisionEncoder(VisionTokens):
             tower = new_tower(config.new, seed)
             processor = ImagePixels.new(config.new.image_size)
         else:
-            directory = model_directory(cast(str, config.start), config.revision, config.sha256)
+            directory = model_directory(
+                cast(str, config.start), config.revision, config.sha256, "student.vision.start"
+            )
             tower = load_tower(directory)
             processor = ImagePixels.load(directory, int(tower.config.image_size))
         encoder = cls(

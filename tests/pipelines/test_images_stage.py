@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
+from pipelines import results
 from pipelines.cli import cli
 from pipelines.run import Run
 from student.encode import StudentEncoder
@@ -22,6 +23,7 @@ from student.model import Student
 from teacher_cache.store import TeacherStore
 from tests.pipelines.test_kill import kill_when, losses, start
 from tests.pipelines.tiny_run import pipe, write_inputs
+from tests.student.vision.towers import save_siglip
 
 IMAGES = """
 [student.vision]
@@ -158,6 +160,37 @@ def test_killed_and_resumed_it_is_the_same_bit_by_bit(run, finished):
         assert path.read_bytes() == other.read_bytes()
 
 
+def siglip_instead(run, siglip):
+    """Let a run's recipe begin with a checkpoint's vision encoder."""
+    recipe = run / "recipe.toml"
+    before, new, after = recipe.read_text().partition("[student.vision.new]\n")
+    _, bracket, after = after.partition("[")
+    assert new and bracket
+    start = f'start = "{siglip}"\n'
+    before = before.replace("[student.vision]\n", f"[student.vision]\n{start}")
+    recipe.write_text(before + bracket + after)
+
+
+def test_the_vision_encoder_is_kept_until_the_stage_is_done(run, tmp_path):
+    """Whatever becomes of its directory, weights and image processor are those of the beginning."""
+    siglip = save_siglip(tmp_path / "siglip")
+    siglip_instead(run, siglip)
+    other = shutil.copytree(run, tmp_path / "other")
+    done = call(other, "distill", "--stage", "4")
+    assert done.exit_code == 0, done.output
+    fresh = shutil.copytree(run, tmp_path / "fresh")
+    process = start("distill", "--run", str(run), "--stage", "4")
+    assert kill_when(process, (stage(run, 4).parent / "vision-start.json").exists)
+    siglip.rename(tmp_path / "elsewhere")
+    done = call(run, "distill", "--stage", "4")
+    assert done.exit_code == 0, done.output
+    assert losses(run, 4) == losses(other, 4)
+    assert not list(stage(run, 4).parent.glob("vision-start*"))
+    done = call(fresh, "distill", "--stage", "4")
+    assert done.exit_code == 1
+    assert "found no directory" in done.output and "student.vision.start" in done.output
+
+
 def test_evaluation_states_chance_and_draws_what_was_found(finished):
     done = call(finished, "eval", "--json")
     assert done.exit_code == 0, done.output
@@ -168,6 +201,38 @@ def test_evaluation_states_chance_and_draws_what_was_found(finished):
     with Image.open(images["picture"]) as picture:
         assert picture.size[0] > 500
     assert "chance" in call(finished, "eval").stdout
+
+
+def test_without_pairs_the_texts_are_evaluated_alone(finished, tmp_path):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(directory / "pairs" / "corpus")
+    done = call(directory, "eval", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["students"] and "images" not in found
+    assert "there are no image-caption pairs" in done.output
+
+
+def test_other_pairs_than_those_trained_on_are_not_measured_and_not_named(
+    finished, tmp_path, monkeypatch
+):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("pipelines.evaluate.read_held_out", None)  # nothing is measured first
+    opened = Run.open(directory, None, ())
+    results.Results(results.subject(opened, 4, None), "", {}, {}).write(opened.results)
+    assert results.current_results(opened) is not None
+    shutil.rmtree(directory / "pairs" / "corpus")
+    sources = ("--set", "pairs.sources.0.image_size=40")
+    done = call(directory, "prep", *sources)
+    assert done.exit_code == 0, done.output
+    assert results.current_results(opened) is None
+    done = call(directory, "eval", *sources)
+    assert done.exit_code == 1
+    assert "are not those that stage 4 was trained on" in done.output
+    done = call(directory, "export", "--images", *sources)
+    assert done.exit_code == 0, done.output
+    assert "the card omits them" in done.output
+    assert "the images of shapes" not in (directory / "export-images/README.md").read_text()
 
 
 def test_the_record_names_pairs_and_captions(finished):
@@ -189,12 +254,44 @@ def test_another_vision_encoder_stops_a_stage_that_was_begun(finished, tmp_path)
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("teachers.0.weight=7.0", "teachers.0.weight changed from 3.0 to 7.0"),
+        ("teachers.1.max_tokens=32", "teachers.1.fingerprint changed"),
+        ("stages.1.steps=15", "stages.1.steps changed"),
+    ],
+)
+def test_what_the_stages_on_texts_were_trained_under_still_counts(run, change, sentence):
+    before = (run / "recipe.toml").read_bytes()
+    done = call(run, "distill", "--stage", "4", "--set", change)
+    assert done.exit_code == 1
+    assert "was begun under other settings" in done.output, done.output
+    assert sentence in done.output
+    assert (run / "recipe.toml").read_bytes() == before
+
+
+def test_without_corpus_and_store_a_stage_on_images_still_trains(run):
+    """Of the teachers count the names and weights, and not where a machine keeps their models."""
+    for name in ("corpus", "store"):
+        shutil.rmtree(run / name)
+    changed = ("--set", "teachers.1.max_tokens=32")
+    done = call(run, "distill", "--stage", "4", "--set", "teachers.0.weight=7.0", *changed)
+    assert done.exit_code == 1
+    assert "changed from 3.0 to 7.0" in done.output
+    done = call(run, "distill", "--stage", "4", "--set", "stages.3.evaluate_every=0", *changed)
+    assert done.exit_code == 0, done.output
+    assert stage(run, 4).is_dir()
+
+
 def test_the_captions_can_be_taught_on_their_own(run):
     done = call(run, "teach", "--teacher", "student")
     assert done.exit_code == 0, done.output
     assert "student: shard 0 committed" in done.output
     assert "dummy" not in done.output
-    assert "committed, " not in call(run, "distill", "--stage", "4").output
+    trained = call(run, "distill", "--stage", "4").output
+    assert "committed, " not in trained
+    assert " images/s " in trained and "texts/s" not in trained
 
 
 def test_without_stage_3_the_captions_cannot_be_encoded(run):
@@ -244,6 +341,30 @@ def test_both_exports_give_the_same_vectors(finished):
     card = (finished / "export-images" / "README.md").read_text()
     assert "import student" in card and "the images of shapes" in card
     assert "documents" in card  # the corpus that the text side was trained on is still known
+
+
+def test_the_plan_counts_the_captions_shards(three_stages, finished):
+    for directory, done in ((three_stages, 0), (finished, 4)):
+        planned = call(directory, "plan")
+        mark = ", done" if done else ", 0 of 4 shards done"
+        line = f"teacher  student: encodes the captions when the stages on texts are done{mark}\n"
+        assert line in planned.stdout
+        data = json.loads(call(directory, "plan", "--json").stdout)
+        assert data["captions"]["shards_left"] == 4 - done
+        assert sum(line["what"].startswith("teacher student") for line in status_of(directory)) == 1
+
+
+def status_of(directory):
+    return json.loads(call(directory, "status", "--json").stdout)
+
+
+def test_a_run_that_is_done_says_where_both_exports_are(finished, tmp_path):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    done = call(directory, "run", "--json")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout.splitlines()[-1])
+    assert data["export"] == str(directory / "export")
+    assert data["export_images"] == str(directory / "export-images")
 
 
 def test_a_student_of_texts_has_no_images_to_export(run):

@@ -203,3 +203,13 @@ def test_a_signal_ends_the_actors_too(run):
     again = pipe("teach", "--run", str(run), "--executor", "ray", "--actors", "2")
     assert again.returncode == 0, again.stderr
     assert committed(run) == committed(run, "second") == list(range(shards(run)))
+
+
+def test_a_teacher_may_be_called_student_where_there_are_no_images(inputs, tmp_path):
+    directory = tmp_path / "run"
+    changes = ["--recipe", str(inputs), "--run", str(directory), "--set", "teachers.1.name=student"]
+    assert invoke("prep", *changes).exit_code == 0
+    done = invoke("teach", *changes, "--teacher", "student")
+    assert done.exit_code == 0, done.output
+    assert "student: shard 0 committed" in done.output
+    assert "dummy" not in done.output

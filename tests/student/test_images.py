@@ -6,8 +6,10 @@ import torch
 
 from data_prep.errors import PipeError
 from student.crops import Crops
+from student.encode import StudentEncoder
 from student.image_tokens import IMAGE_TOKEN, image_text, without_image_tokens
 from student.model import Student
+from teacher_cache.config import Prompts
 from tests.student.families import FAMILIES, save_family
 from tests.student.test_model import tiny
 from tests.student.vision.towers import new_vision, pictures
@@ -131,6 +133,27 @@ def test_every_family_takes_images(family, tmp_path):
 def test_an_image_longer_than_a_text_may_be_is_refused(tmp_path):
     with pytest.raises(PipeError, match="tokens, its start, end"):
         tiny(tmp_path).add_vision(new_vision(tokens=500), seed=0)
+
+
+def test_the_prompt_in_front_of_an_image_counts(tmp_path):
+    student = tiny(tmp_path)
+    student.prompts = Prompts(passage="the cat sat ")
+    alone = len(student.tokenizer("")["input_ids"]) + 2
+    fitting = student.max_tokens - alone - 3
+    with pytest.raises(PipeError, match=rf"becomes {student.max_tokens + 1} tokens.* prompt"):
+        student.add_vision(new_vision(tokens=fitting + 1), seed=0)
+    other = tiny(tmp_path / "other")
+    other.prompts = student.prompts
+    other.add_vision(new_vision(tokens=fitting), seed=0)
+    assert len(other.image_ids()) == other.max_tokens
+
+
+def test_a_text_that_spells_a_marker_is_a_text(seeing):
+    texts = ["the cat", f"the {image_text(1)} cat", "<|jasper_img_token|> sat", "<|other|>"]
+    encoder = StudentEncoder(seeing)
+    found = encoder(texts, ["passage"] * len(texts))
+    spaced = [text.replace("<|jasper", "<| jasper") for text in texts]
+    assert np.array_equal(found, encoder(spaced, ["passage"] * len(texts)))
 
 
 def test_a_student_without_vision_says_so(tmp_path):

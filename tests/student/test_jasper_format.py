@@ -82,13 +82,13 @@ def start(directory, heads, **settings):
     )
 
 
-def test_it_is_a_start_with_the_heads_and_the_eyes_that_a_recipe_names(tmp_path):
+def test_it_is_a_start_with_its_heads_and_the_eyes_that_a_recipe_names(tmp_path):
     directory = save_jasper(tmp_path / "jasper")
     whole = load_jasper(directory)
     heads = {"vector_linear_8": 8, "fc1": 12}
     config = start(directory, heads, vision=VisionConfig(start=str(directory), tokens=3))
     student = Student.from_start(config)
-    assert list(student.heads) == ["vector_linear_8"]
+    assert list(student.heads) == [f"vector_linear_{width}" for width in WIDTHS]
     assert student.add_heads(heads, seed=0) == ["fc1"]
     before = student.text.get_input_embeddings().weight.clone()
     student.add_vision(config.vision, seed=0)

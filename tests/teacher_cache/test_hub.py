@@ -139,4 +139,6 @@ def test_what_is_not_there_is_a_sentence(
     said, _ = fetch(hub, tmp_path, ref, revision, **more)
     assert said.startswith(f"PipeError: the model {ref} could not be fetched from the hub (")
     assert "\n" not in said
-    assert said.endswith("check the name and the network, or give a directory as `model`.")
+    assert said.endswith(
+        "check the name and the network, or give a directory as the teacher's `model`."
+    )

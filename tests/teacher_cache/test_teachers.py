@@ -107,8 +107,10 @@ def test_a_directory_that_is_not_there_is_never_looked_up_on_the_hub(
     ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("teacher_cache.models.snapshot_download", None)
-    with pytest.raises(PipeError, match="found no directory"):
+    with pytest.raises(PipeError, match=r"found no directory .* check the teacher's `model`"):
         model_directory(ref)
+    with pytest.raises(PipeError, match=r"check student\.vision\.start"):
+        model_directory(ref, setting="student.vision.start")
 
 
 def test_the_hub_is_asked_for_weights_and_never_for_code(
