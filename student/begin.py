@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.draws import draw
@@ -19,7 +18,6 @@ from student.identity import (
     AvailableShards,
     StageIdentity,
     TeacherShare,
-    TextsKnown,
     earlier_records,
     earlier_shards,
     recorded_identity,
@@ -39,6 +37,7 @@ from student.settle import settle
 from student.stage_rows import choose_rows, stage_order, with_ranks
 from student.stage_student import stage_student
 from student.text_rows import TextRows
+from student.texts_known import texts_known
 from student.tokenization import Tokenization
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore
@@ -168,7 +167,7 @@ def begin_stage(
     def identity(shards: AvailableShards | None) -> StageIdentity:
         return _identity(run, number, training, data, store, rows, shards, before, ranks)
 
-    known = _texts_known(run.texts)
+    known = texts_known(run.texts)
     for record in earlier.values():
         # What the weights before were trained under belongs to this stage's record as well.
         require_same(record, identity(None).as_of(record, known), places)
@@ -267,20 +266,6 @@ def _batch_of_all(
             "start fewer."
         )
     return stage
-
-
-def _texts_known(texts: StageData) -> TextsKnown:
-    """What this machine knows of corpus and teachers, which a stage on images does not read."""
-    stands = (texts.corpus / "manifest.json").is_file()
-    store = texts.store
-    return TextsKnown(
-        teachers=tuple(
-            TeacherShare(name=t.name, weight=t.weight, fingerprint=t.fingerprint)
-            for t in texts.teachers
-        ),
-        store=not isinstance(store, Path) or (store / "manifest.json").is_file(),
-        corpus=Corpus.open(texts.corpus).fingerprint if stands else None,
-    )
 
 
 def _identity(

@@ -1,9 +1,8 @@
 """What a stage was trained under, and whether that is what is asked for now."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,6 +13,9 @@ from data_prep.fingerprint import explain_change
 from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.places import Places
 from teacher_cache.shard_list import format_shards, parse_shards
+
+if TYPE_CHECKING:
+    from student.texts_known import TextsKnown
 
 
 class TeacherShare(Settings):
@@ -28,38 +30,6 @@ class TeacherShare(Settings):
     name: str
     weight: float
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class TextsKnown:
-    """What a machine knows of what stages on texts are trained on; it may lack corpus and store.
-
-    Attributes:
-        teachers: The recipe's teachers in the target, in order.
-        store: Whether the store is within reach, so that the teachers' settings count.
-        corpus: The corpus's fingerprint; None where there is no corpus.
-    """
-
-    teachers: tuple[TeacherShare, ...]
-    store: bool
-    corpus: str | None
-
-    def beside(self, recorded: tuple[TeacherShare, ...]) -> tuple[TeacherShare, ...]:
-        """The recipe's teachers, to compare with recorded ones.
-
-        Args:
-            recorded: A stage's. Without the store, a teacher of the same name has the same
-                settings: where its model lies may differ between machines.
-        """
-        if self.store:
-            return self.teachers
-        fingerprints = {teacher.name: teacher.fingerprint for teacher in recorded}
-        return tuple(
-            teacher.model_copy(
-                update={"fingerprint": fingerprints.get(teacher.name, teacher.fingerprint)}
-            )
-            for teacher in self.teachers
-        )
 
 
 class AvailableShards(Settings):
