@@ -1,5 +1,8 @@
-"""Targets to gradients: the student, its losses, stages, training, evaluation and export."""
+"""Targets to gradients: the student, its losses, stages, training, evaluation and export.
 
-from student.registration import register_with_transformers
+Importing it makes the exported model known to transformers (``student.registered``).
+"""
 
-register_with_transformers()
+from student.registered import register
+
+register()
