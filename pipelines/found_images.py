@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from data_prep.files import atomic_write
 from data_prep.pairs.config import MOST_PIXELS
@@ -51,8 +51,7 @@ def contact_sheet(
         for place, image in enumerate(found_CK[line]):
             left = _TEXT_WIDTH + _GAP + place * (_SIDE + _GAP)
             picture = decode_rgb(images[image], max_pixels=MOST_PIXELS, at_least=_SIDE)
-            picture.thumbnail((_SIDE, _SIDE))
-            sheet.paste(picture, (left, top))
+            sheet.paste(ImageOps.pad(picture, (_SIDE, _SIDE), color="white"), (left, top))
             box = (left - 2, top - 2, left + _SIDE + 1, top + _SIDE + 1)
             right = image == line
             draw.rectangle(box, outline=_RIGHT if right else _OTHER, width=4 if right else 1)
