@@ -110,9 +110,10 @@ class InMemory:
     @classmethod
     def read(cls, stage: BegunStage, steps: int) -> "InMemory":
         """Read the batches of some steps."""
-        corpus = Corpus.open(stage.run.corpus)
-        store = open_store(stage.run.store, corpus)
+        read = stage.run.texts
+        corpus = Corpus.open(read.corpus)
+        store = open_store(read.store, corpus)
         rows = np.concatenate(list(stage.order.batches(0, steps)))
-        weights = stage.run.weights
+        weights = read.weights
         target_NT = store.read(rows, list(weights), list(weights.values()))
         return cls(corpus.take(rows)[0], target_NT, stage.order.batch_size)
