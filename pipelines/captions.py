@@ -50,11 +50,12 @@ def captions_teacher(run: Run) -> TeacherConfig:
             f"the captions are encoded by the student of stage {number}, which is not in {final}; "
             f"run `pipe distill --stage {number}` first."
         )
+    head = _exported_head(run, number)  # before the weights are looked at: it writes them
     teacher = TeacherConfig(
         name=CAPTIONS_TEACHER,
         kind="sentence-transformers",
         model=str(run.pairs_teacher),
-        dim=_width(run, _exported_head(run, number)),
+        dim=_width(run, head),
         sha256=models.weights_digest(run.pairs_teacher),
         max_tokens=run.recipe.student.max_tokens,
         prompts=run.recipe.student.prompts,
