@@ -44,7 +44,7 @@ def sentences(text: str, language: str = "en") -> list[str]:
 
 
 def _with_ascii_whitespace(text: str) -> str:
-    if not text.isascii():
+    if not (text.isascii() or text.isprintable()):  # of all blanks, ASCII's alone is printable
         # One character after the other: quicker than any search for all of them.
         for mark, plain in _ASCII_WHITESPACE.items():
             if mark in text:

@@ -146,9 +146,13 @@ def clean(text: str) -> str:
     Returns:
         The string with U+FFFD for every NUL and every lone surrogate.
     """
-    if text.isascii():
-        return text.replace("\0", "\ufffd")
-    return _UNSTORABLE.sub("\ufffd", text)
+    if text.isprintable():  # NUL and surrogates are not
+        return text
+    try:
+        text.encode()  # many times as quick as a search for surrogates
+    except UnicodeEncodeError:
+        return _UNSTORABLE.sub("\ufffd", text)
+    return text.replace("\0", "\ufffd")
 
 
 def resolve_format(config: SourceConfig) -> str:
