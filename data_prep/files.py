@@ -129,7 +129,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     yield unfinished
+    # As new files are: safetensors makes its own readable for their owner alone.
+    usual = unfinished.stat().st_mode & 0o666
     for entry in unfinished.rglob("*"):
+        if entry.is_file():
+            entry.chmod(usual)
         sync(entry)
     sync(unfinished)
     replaced = path.with_name(f".{path.name}.replaced")

@@ -67,6 +67,10 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     quiet_libraries()
     places = run.students
     number = stage or places.last_finished(len(run.recipe.stages)) or 1
+    if number > len(run.recipe.stages):
+        raise PipeError(
+            f"stage {number} is not in the recipe; it has stages 1 to {len(run.recipe.stages)}."
+        )
     if not places.finished(number):
         raise PipeError(
             f"stage {number} is not finished; run `pipe distill --stage {number}` first."

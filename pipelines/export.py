@@ -89,6 +89,11 @@ def export_student(
         head=_head(student, head, number),
     )
     facts = _facts(run, student, recorded, record)
+    if images and student.vision is None:
+        raise PipeError(
+            f"the student of stage {number} has no vision encoder, expected one to export with "
+            'images; train a stage with inputs = "images" first, or export without --images.'
+        )
     if images:
         target = directory or run.export_of_images
         facts = replace(facts, vision=_vision(run, number, student, recorded))

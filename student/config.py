@@ -1,6 +1,7 @@
 """What decides a student: its start, its heads, its losses and its stages."""
 
 from collections.abc import Iterable
+from math import isqrt
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -92,6 +93,14 @@ class VisionConfig(Settings):
                 + ("neither start nor new" if self.start is None else "both start and new")
                 + "; expected one of them, a checkpoint or the shape of a new tower"
             )
+        if self.new is not None and self.pooler == "projection":
+            side = self.new.image_size // self.new.patch_size
+            if isqrt(self.tokens) ** 2 != self.tokens or self.tokens > side**2:
+                raise ValueError(
+                    f"tokens is {self.tokens} with the pooler projection, which averages {side} by "
+                    f"{side} patches down to a smaller square; expected a square number up to "
+                    f"{side**2}"
+                )
         return self
 
 

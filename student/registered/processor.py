@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, Self
 
 import torch
+from PIL.Image import Image
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -176,17 +177,21 @@ class JasperDistillProcessor(ProcessorMixin):
         features = _padded(sequences, self.tokenizer.pad_token_id or 0)
         if any(sources):
             pictures = (
-                open_picture(
-                    source,
-                    self.image_size,
-                    max_pixels=self.max_pixels,
-                    allow_urls=self.allow_urls,
-                )
-                for images in sources
+                self._picture(source, f"input {place + 1} of {len(sources)}")
+                for place, images in enumerate(sources)
                 for source in images
             )
             features["pixel_values"] = ImagePixels(self.image_processor, self.image_size)(pictures)
         return BatchFeature(features)
+
+    def _picture(self, source: Any, where: str) -> Image:
+        """Open an image; what is wrong with it is said of the input that it stands in."""
+        try:
+            return open_picture(
+                source, self.image_size, max_pixels=self.max_pixels, allow_urls=self.allow_urls
+            )
+        except PipeError as error:
+            raise PipeError(f"{where}: {error}") from None
 
     def _shortened(self, ids: list[int], most: int) -> list[int]:
         """Cut off a sequence with images: its last words go, its images and frame stay."""

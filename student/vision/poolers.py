@@ -69,7 +69,10 @@ class ProjectionPooler(nn.Module):
         self.side = side
         self.tokens_side = math.isqrt(tokens)
         if self.tokens_side**2 != tokens or self.tokens_side > side:
-            squares = f"{min(self.tokens_side, side) ** 2} or {side**2}"
+            nearest = sorted(
+                {min(near, side) ** 2 for near in (math.isqrt(tokens), math.isqrt(tokens) + 1)}
+            )
+            squares = " or ".join(map(str, nearest))
             raise PipeError(
                 f"student.vision.tokens is {tokens} with the pooler projection, which averages "
                 f"{side} by {side} patches down to a smaller square; expected a square number up "

@@ -56,7 +56,9 @@ def test_projection_averages_neighbouring_patches():
 @pytest.mark.parametrize("tokens", [5, 25])
 def test_projection_wants_a_square_that_fits(tokens):
     with pytest.raises(PipeError, match="a square number up to 16"):
-        encoder("projection", tokens)
+        POOLERS["projection"](8, 8, tokens, 4)
+    with pytest.raises(ValueError, match="a square number up to 16"):  # with the recipe already
+        new_vision("projection", tokens)
 
 
 @pytest.mark.parametrize("pooler", POOLERS)
