@@ -7,11 +7,8 @@ corpus in memory, and a run that was killed goes on behind the records that it f
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
@@ -20,10 +17,11 @@ from data_prep.executors.in_process import InProcess
 from data_prep.files import exclusive, replace_durably, write_json
 from data_prep.fingerprint import explain_change
 from data_prep.making import Making
-from data_prep.manifest import MANIFEST, CorpusManifest, read_manifest
+from data_prep.manifest import MANIFEST, CorpusManifest
 from data_prep.scratch import Scratch
 from data_prep.shards import shard_name
 from data_prep.stages import Stages
+from data_prep.standing import find_standing
 from data_prep.writing import told_disk_errors
 
 _SHARD = re.compile(r"spans-\d{5,}\.parquet")
@@ -99,19 +97,7 @@ def standing_corpus(config: CorpusConfig, directory: Path) -> CorpusManifest | N
     Raises:
         PipeError: It is of another configuration, or its manifest is damaged.
     """
-    if not (directory / MANIFEST).exists():
-        return None
-    manifest = read_manifest(directory)
-    was, now = manifest.config, _identity(config)
-    with suppress(ValidationError):
-        # Settings that are newer than the corpus had their defaults when it was made.
-        was = _identity(CorpusConfig.model_validate(was))
-    if changes := explain_change(was, now):
-        raise PipeError(
-            f"{directory} holds a corpus of another configuration: {changes}. Set them back, use "
-            f"another --run, or remove {directory} and everything that was made from it."
-        )
-    return manifest
+    return find_standing(config, directory, _identity, "a corpus")
 
 
 def _identity(config: CorpusConfig) -> dict[str, Any]:

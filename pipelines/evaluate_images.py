@@ -14,8 +14,8 @@ from pipelines.found_images import contact_sheet
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
-from student.encode import StudentEncoder
-from student.encode_images import head_vectors, image_states
+from student.encode import StudentEncoder, head_vectors
+from student.encode_images import image_states
 from student.evaluation.recall import CUTOFFS, Recall, ZeroShot, recall, zero_shot
 from student.identity import recorded_identity
 from student.model import Student

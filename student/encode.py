@@ -100,6 +100,24 @@ class StudentEncoder:
         return vectors
 
 
+@torch.no_grad()
+def head_vectors(student: Student, states_NH: np.ndarray, head: str) -> np.ndarray:
+    """Apply a head to pooled states, of images or of texts.
+
+    Args:
+        student: The model.
+        states_NH: Pooled states.
+        head: The head's name.
+
+    Returns:
+        vectors_ND, float32, unit rows.
+    """
+    device = next(student.parameters()).device
+    vectors_ND = student.project(torch.from_numpy(states_NH).to(device), head)
+    unit_ND: np.ndarray = F.normalize(vectors_ND, dim=-1).cpu().numpy()
+    return unit_ND
+
+
 def parameters_in_use(student: Student, head: str | None = None) -> int:
     """Count the parameters that take part in a vector: the backbone's and one head's.
 

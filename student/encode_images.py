@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
 from student.encode import ACCELERATOR_TOKENS, CPU_TOKENS, evaluating
 from student.model import Student
@@ -43,23 +42,3 @@ def image_states(student: Student, files: Sequence[bytes]) -> npt.NDArray[np.flo
             )
             states.append(states_BH.cpu().numpy())
     return np.concatenate(states)
-
-
-@torch.no_grad()
-def head_vectors(
-    student: Student, states_NH: npt.NDArray[np.float32], head: str
-) -> npt.NDArray[np.float32]:
-    """Apply a head to pooled states, of images or of texts.
-
-    Args:
-        student: The model.
-        states_NH: Pooled states.
-        head: The head's name.
-
-    Returns:
-        vectors_ND, float32, unit rows.
-    """
-    device = next(student.parameters()).device
-    vectors_ND = student.project(torch.from_numpy(states_NH).to(device), head)
-    unit_ND: npt.NDArray[np.float32] = F.normalize(vectors_ND, dim=-1).cpu().numpy()
-    return unit_ND

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from student.encode import StudentEncoder
+from student.encode import StudentEncoder, head_vectors
 from student.evaluation.embed import Embed
 from student.model import Student
 
@@ -46,11 +44,7 @@ class PooledOnce:
             new = [key for key in dict.fromkeys(keys) if key not in self._pooled]
             states = self.encoder.encode([text for text, _ in new], [role for _, role in new])
             self._pooled.update(zip(new, states, strict=True))
-            pooled_BH = torch.from_numpy(np.stack([self._pooled[key] for key in keys]))
-            device = next(self.encoder.student.parameters()).device
-            with torch.inference_mode():
-                vectors_BD = self.encoder.student.project(pooled_BH.to(device), name)
-                unit: np.ndarray = F.normalize(vectors_BD, dim=-1).cpu().numpy()
-            return unit
+            pooled_BH = np.stack([self._pooled[key] for key in keys])
+            return head_vectors(self.encoder.student, pooled_BH, name)
 
         return embed

@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from pydantic import ValidationError
-
 from data_prep.errors import PipeError
 from data_prep.files import exclusive, write_json
 from data_prep.fingerprint import explain_change
-from data_prep.manifest import MANIFEST, CorpusManifest, read_manifest
+from data_prep.manifest import MANIFEST, CorpusManifest
 from data_prep.pairs.captions import captions_manifest, captions_table
 from data_prep.pairs.config import PairsConfig
 from data_prep.pairs.manifest import (
@@ -27,6 +24,7 @@ from data_prep.pairs.selection import select
 from data_prep.pairs.shards import ImageShard, image_shard_name, pairs_digest, write_images
 from data_prep.sentences import sentences
 from data_prep.shards import shard_name, write_shard
+from data_prep.standing import find_standing
 
 _SPOOL = ".images.spool"
 _OURS = re.compile(r"(?:spans|images)-\d{5,}\.parquet")
@@ -92,19 +90,7 @@ def standing_pairs(config: PairsConfig, directory: Path) -> CorpusManifest | Non
     Raises:
         PipeError: It is of another configuration, or its manifest is damaged.
     """
-    if not (directory / MANIFEST).exists():
-        return None
-    manifest = read_manifest(directory)
-    was, now = manifest.config, _identity(config)
-    with suppress(ValidationError):
-        # Settings that are newer than the corpus had their defaults when it was made.
-        was = _identity(PairsConfig.model_validate(was))
-    if changes := explain_change(was, now):
-        raise PipeError(
-            f"{directory} holds pairs of another configuration: {changes}. Set them back, use "
-            f"another --run, or remove {directory} and everything that was made from it."
-        )
-    return manifest
+    return find_standing(config, directory, _identity, "pairs")
 
 
 def _identity(config: PairsConfig) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from data_prep.pairs.corpus import PairCorpus
 from pipelines import results
 from pipelines.cli import cli
 from pipelines.run import Run
-from student.encode import StudentEncoder
-from student.encode_images import head_vectors, image_states
+from student.encode import StudentEncoder, head_vectors
+from student.encode_images import image_states
 from student.evaluation.recall import recall
 from student.identity import recorded_identity
 from student.model import Student
