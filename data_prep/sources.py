@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
+from data_prep.formats import Suffixes, choose_format, format_of
 from data_prep.pieces import Piece
 from data_prep.readers import delimited, hub, jsonl, parquet, python_prose, text
 from data_prep.readers.found import Finds
@@ -168,35 +169,24 @@ def resolve_format(config: SourceConfig) -> str:
     Raises:
         PipeError: The format is unknown, or ``auto`` finds none or more than one.
     """
-    if config.format in FORMATS:
-        return config.format
-    known = ", ".join(FORMATS)
-    if config.format != "auto":
-        raise PipeError(
-            f"source {config.name!r} has format {config.format!r}; expected auto or one of {known}."
-        )
-    if config.path and not is_remote(config.path) and hub.is_saved(Path(config.path)):
+    saved = config.format == "auto" and config.path and not is_remote(config.path)
+    if saved and hub.is_saved(Path(config.path)):
         return "datasets"
-    suffixes = [suffix for reader in FORMATS.values() for suffix in reader.suffixes]
-    found = {_format_of(file.path) for file in source_files(config, suffixes)}
-    if len(found) == 1 and (only := found.pop()) is not None:
-        return only
-    kinds = " and ".join(sorted(kind or "unknown" for kind in found)) or "unknown"
-    raise PipeError(
-        f"{config.path} (source {config.name!r}) holds files of format {kinds}; set its format to "
-        f"one of {known}."
+    return choose_format(
+        config.format,
+        config.name,
+        config.path,
+        _suffixes(),
+        lambda wanted: (file.path for file in source_files(config, wanted)),
     )
+
+
+def _suffixes() -> Suffixes:
+    return {name: reader.suffixes for name, reader in FORMATS.items()}
 
 
 def _format_of_piece(config: SourceConfig, piece: Piece) -> str:
     """Find the format again, without a look at the source's other files."""
-    if config.format == "auto" and (known := _format_of(piece.path)) is not None:
+    if config.format == "auto" and (known := format_of(piece.path, _suffixes())) is not None:
         return known
     return resolve_format(config)
-
-
-def _format_of(name: str) -> str | None:
-    for key, reader in FORMATS.items():
-        if reader.suffixes and name.lower().endswith(reader.suffixes):
-            return key
-    return None

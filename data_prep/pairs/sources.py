@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from data_prep.errors import PipeError
+from data_prep.formats import choose_format
 from data_prep.pairs.config import PairsConfig, PairSourceConfig
 from data_prep.pairs.readers import jsonl, parquet, webdataset
 from data_prep.pairs.readers.files import files_of
@@ -62,26 +62,11 @@ def resolve_format(source: PairSourceConfig) -> str:
     Raises:
         PipeError: The format is unknown, or ``auto`` finds none or more than one.
     """
-    if source.format in FORMATS:
-        return source.format
-    known = ", ".join(FORMATS)
-    if source.format != "auto":
-        raise PipeError(
-            f"source {source.name!r} has format {source.format!r}; expected auto or one of {known}."
-        )
-    suffixes = [suffix for reader in FORMATS.values() for suffix in reader.suffixes]
-    found = {_format_of(name) for name, _ in files_of(source, suffixes)}
-    if len(found) == 1 and (only := found.pop()) is not None:
-        return only
-    kinds = " and ".join(sorted(kind or "unknown" for kind in found)) or "unknown"
-    raise PipeError(
-        f"{source.path} (source {source.name!r}) holds files of format {kinds}; set its format to "
-        f"one of {known}."
+    suffixes = {name: reader.suffixes for name, reader in FORMATS.items()}
+    return choose_format(
+        source.format,
+        source.name,
+        source.path,
+        suffixes,
+        lambda wanted: (name for name, _ in files_of(source, wanted)),
     )
-
-
-def _format_of(name: str) -> str | None:
-    for key, reader in FORMATS.items():
-        if reader.suffixes and name.lower().endswith(reader.suffixes):
-            return key
-    return None
