@@ -9,7 +9,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import ipc
 
@@ -153,17 +152,15 @@ def gather(scratch: Scratch, places: Records) -> pa.Table:
         A table of ``SCHEMA`` with the spans, in the order asked for.
     """
     order = np.lexsort((places["index"], places["run"], places["unit"]))
-    batches: list[pa.RecordBatch] = []
+    # Each run gives up what is not wanted before the next one is read: held-out rows are scattered,
+    # so for each of them a batch is read.
+    tables = [
+        _read_run(scratch.run(int(part["unit"][0]), int(part["run"][0])), part["index"])
+        for part in _by_run(places[order])
+    ]
     wanted = np.empty(len(order), np.int64)
-    rows = done = 0
-    for part in _by_run(places[order]):
-        path = scratch.run(int(part["unit"][0]), int(part["run"][0]))
-        found, found_at = _read_run(path, part["index"])
-        wanted[order[done : done + len(part)]] = rows + found_at
-        batches += found
-        rows += sum(batch.num_rows for batch in found)
-        done += len(part)
-    return pa.Table.from_batches(batches, SCHEMA).combine_chunks().take(pa.array(wanted))
+    wanted[order] = np.arange(len(order))
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks().take(pa.array(wanted))
 
 
 def _by_run(places: Records) -> Iterator[Records]:
@@ -174,8 +171,8 @@ def _by_run(places: Records) -> Iterator[Records]:
     yield from (part for part in np.split(places, np.flatnonzero(changes) + 1) if len(part))
 
 
-def _read_run(path: Path, indices: Records) -> tuple[list[pa.RecordBatch], npt.NDArray[np.int64]]:
-    """Read those batches of a run that hold some spans, and say where these are in them."""
+def _read_run(path: Path, indices: Records) -> pa.Table:
+    """Read spans of a run, in ascending order; only the batches that hold some are read."""
     options = ipc.IpcReadOptions(use_threads=False)
     with pa.OSFile(str(path)) as source:
         reader = ipc.open_file(source, options=options)
@@ -183,4 +180,4 @@ def _read_run(path: Path, indices: Records) -> tuple[list[pa.RecordBatch], npt.N
         numbers, offsets = np.divmod(indices.astype(np.int64), batch_rows)
         needed, places = np.unique(numbers, return_inverse=True)
         batches = [reader.get_batch(int(number)) for number in needed]
-    return batches, places * batch_rows + offsets
+    return pa.Table.from_batches(batches, SCHEMA).take(pa.array(places * batch_rows + offsets))

@@ -16,7 +16,7 @@ from data_prep.keys import Records
 
 Numbers = npt.NDArray[np.uint64]
 _STEP = 16
-_IN_MEMORY = 2**22
+_IN_MEMORY = 2**21
 
 
 def nth_smallest(chunks: Callable[[], Iterable[Numbers]], n: int) -> int:

@@ -15,14 +15,20 @@ from hypothesis import strategies as st
 from data_prep import duplicates, order, runs, selection, units, writing
 from data_prep.config import CorpusConfig, SourceConfig
 from data_prep.corpus import Corpus
+from data_prep.keys import ORDERED
 from data_prep.pieces import Piece
 from data_prep.prepare import prepare
 from data_prep.readers import parquet
+from data_prep.records import Span
+from data_prep.runs import RunWriter
+from data_prep.scratch import Scratch
 from data_prep.selection import Threshold, distinct, nth_smallest, threshold
 from data_prep.units import limited, plan_units
 from tests.data_prep.helpers import corpus_config, file_bytes, silent
 from tests.data_prep.oracle import rows_of
 
+# What it has given out refers to it, so it lives as long as the process.
+COUNTING = pa.proxy_memory_pool(pa.default_memory_pool())
 MIXED = {
     "cut_fraction": 0.5,
     "max_sentences": 3,
@@ -214,3 +220,27 @@ def test_shards_that_are_written_together(tmp_path: Path, monkeypatch: pytest.Mo
     )
     prepare(config, tmp_path / "apart", silent)
     assert file_bytes(tmp_path / "together") == file_bytes(tmp_path / "apart")
+
+
+def test_rows_scattered_over_the_runs_need_the_memory_of_one_run(tmp_path: Path) -> None:
+    # Held-out rows are: each of them is in another batch of 64 KiB.
+    scratch, spans_of_a_run, number_of_runs = Scratch(tmp_path), 2_000, 24
+    for number in range(number_of_runs):
+        writer = RunWriter(scratch, number, 0, "web", seed=1)
+        for span in range(spans_of_a_run):
+            writer.add([Span("x" * 1000, str(span), "web", "passage", 0, 1, False)])
+        writer.flush()
+    places = np.zeros(number_of_runs * 20, ORDERED)
+    places["unit"] = np.repeat(np.arange(number_of_runs), 20)
+    places["index"] = np.tile(np.arange(0, spans_of_a_run, spans_of_a_run // 20), number_of_runs)
+
+    default = pa.default_memory_pool()
+    pa.set_memory_pool(COUNTING)
+    try:
+        table = runs.gather(scratch, places)
+    finally:
+        pa.set_memory_pool(default)
+
+    assert table.num_rows == len(places)
+    of_a_run = spans_of_a_run * 1000
+    assert of_a_run / 2 < COUNTING.max_memory() < 3 * of_a_run
