@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from dataclasses import replace
 
 from data_prep.config import CorpusConfig
 from data_prep.decontaminate import EvaluationTexts, Overlap
@@ -102,8 +101,7 @@ class Cleaner:
         if text == document.text and len(text) <= self._most:
             return document
         shorter = shorten(text, self._most, language_of(document, self._config))
-        return replace(
-            document,
+        return document._replace(
             text=shorter,
             normalised=text != document.text,
             shortened=len(shorter) < len(text),
@@ -120,6 +118,8 @@ class Cleaner:
         """
         if len(span.text) < self._least:
             return SHORT
+        if self._evaluation is None:
+            return None
         return CONTAMINATED if self.overlap(span) is not None else None
 
     def overlap(self, span: Span) -> Overlap | None:

@@ -49,27 +49,28 @@ class Draws:
 
     Args:
         seed: The corpus's seed.
-        purpose: What the numbers decide.
+        purposes: What the numbers decide; for several, one hash gives a number for each.
     """
 
-    __slots__ = ("_prefix",)
+    __slots__ = ("_prefix", "_size")
 
-    def __init__(self, seed: int, purpose: str) -> None:
-        self._prefix = key_of(seed, purpose, "")
+    def __init__(self, seed: int, *purposes: str) -> None:
+        self._prefix = key_of(seed, *purposes, "")
+        self._size = 8 * len(purposes)
 
     def digest(self, key: bytes) -> bytes:
-        """Draw eight bytes.
+        """Draw eight bytes for each purpose.
 
         Args:
             key: From ``key_of``.
 
         Returns:
-            The number, its highest byte first.
+            The numbers, one after the other, the highest byte of each first.
         """
-        return blake2b(self._prefix + key, digest_size=8).digest()
+        return blake2b(self._prefix + key, digest_size=self._size).digest()
 
     def number(self, key: bytes) -> int:
-        """Draw a uniform 64-bit integer.
+        """Draw a uniform 64-bit integer for the only purpose.
 
         Args:
             key: From ``key_of``.
@@ -81,17 +82,17 @@ class Draws:
 
 
 @lru_cache(maxsize=64)
-def draws(seed: int, purpose: str) -> Draws:
-    """Give the draws for one purpose.
+def draws(seed: int, *purposes: str) -> Draws:
+    """Give the draws for one purpose, or for several together.
 
     Args:
         seed: The corpus's seed.
-        purpose: What they decide.
+        purposes: What they decide.
 
     Returns:
         Always the same object.
     """
-    return Draws(seed, purpose)
+    return Draws(seed, *purposes)
 
 
 def below(limit: int, number: int) -> int:

@@ -72,7 +72,7 @@ def read_unit(
         OSError: The disk refuses a file.
     """
     name = config.sources[unit.source].name
-    runs = RunWriter(scratch, unit.number, unit.source, name, config.seed)
+    runs = RunWriter(scratch, unit.number, unit.source, name)
     cutter = Cutter(config)
     dropped: Counter[str] = Counter()
     number = normalised = shortened = 0
@@ -85,22 +85,21 @@ def read_unit(
                 if document.problem is not None:
                     note(cleaned, source=document.source, problem=document.problem)
                 continue
-            found = cutter.spans_of(cleaned)
-            if not found:
+            spans, held_out, places = cutter.cut(cleaned)
+            if not spans:
                 dropped["empty"] += 1
                 continue
             normalised += cleaned.normalised
             shortened += cleaned.shortened
-            kept = []
-            for span, plain in zip(found, _plain(found, cleaned, config), strict=True):
+            for span, plain, place in zip(
+                spans, _plain(spans, cleaned, config), places, strict=True
+            ):
                 if (reason := cleaner.keeps(plain)) is None:
-                    kept.append(span)
+                    runs.add(span, held_out, place)
                     continue
                 dropped[reason] += 1
                 if (overlap := cleaner.overlap(plain)) is not None:
                     note(reason, source=span.source, doc_id=span.doc_id, **asdict(overlap))
-            if kept:
-                runs.add(kept)
     runs.flush()
     record = {
         "documents": number,
@@ -116,9 +115,10 @@ def read_unit(
 
 def _plain(spans: list[Span], document: Document, config: CorpusConfig) -> list[Span]:
     """The same spans with their words in order, so that no run of words hides from cleaning."""
-    if not any(span.words_shuffled for span in spans):
-        return spans
-    return spans_of(document, config.model_copy(update={"word_shuffle_fraction": 0.0}))
+    for span in spans:
+        if span.words_shuffled:
+            return spans_of(document, config.model_copy(update={"word_shuffle_fraction": 0.0}))
+    return spans
 
 
 def _documents(unit: Unit, config: CorpusConfig) -> Iterator[Document]:

@@ -1,12 +1,14 @@
-"""The two records of the room: what a source yields, and what the corpus holds."""
+"""The two records of the room: what a source yields, and what the corpus holds.
 
-from dataclasses import dataclass
+Tuples, because millions are made and a tuple is made in half the time of a frozen dataclass.
+"""
+
+from typing import NamedTuple
 
 from data_prep.config import Role
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One document of a source.
 
     Attributes:
@@ -29,8 +31,7 @@ class Document:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One text of the corpus: a whole document, or consecutive sentences of one.
 
     Attributes:

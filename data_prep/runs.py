@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from data_prep.draws import draws, key_of
 from data_prep.files import atomic_write
 from data_prep.keys import KEYS, Records
 from data_prep.records import Span
@@ -24,6 +23,7 @@ RUN_SPANS = 250_000
 # What is read together when one span of it is wanted: little enough to be read for nothing.
 _BATCH_BYTES = 64 * 2**10
 _DIGEST_BYTES = 16
+_DRAWN = ("text", "text_rest", "take", "row", "held_out")
 
 
 class RunWriter:
@@ -34,17 +34,13 @@ class RunWriter:
         unit: The unit's number.
         source: Place of its source in the configuration.
         name: That source's name.
-        seed: The corpus's seed.
     """
 
-    def __init__(self, scratch: Scratch, unit: int, source: int, name: str, seed: int) -> None:
+    def __init__(self, scratch: Scratch, unit: int, source: int, name: str) -> None:
         self._scratch = scratch
         self._unit = unit
         self._source = source
         self._name = name
-        self._prefix = key_of(name, "")
-        self._take, self._row = draws(seed, "take"), draws(seed, "row")
-        self._held_out = draws(seed, "held-out")
         self.rows: list[int] = []
         self.text_bytes = 0
         self._begin()
@@ -57,32 +53,28 @@ class RunWriter:
         self._sentences: list[int] = []
         self._shuffled: list[bool] = []
         self._bytes = 0
-        self._digests = {name: bytearray() for name in ("text", "take", "row", "held_out")}
+        self._digests = bytearray()
 
-    def add(self, spans: list[Span]) -> None:
-        """Take the spans of one document.
+    def add(self, span: Span, held_out: bytes, place: bytes) -> None:
+        """Take a span.
 
         Args:
-            spans: They share source and document; at least one.
+            span: One of the unit's.
+            held_out: Its document's number, as ``Cut`` has it.
+            place: Its own numbers.
         """
-        document = self._prefix + key_of(spans[0].doc_id)
-        held_out = self._held_out.digest(document)
-        digests = self._digests
-        for span in spans:
-            text = span.text.encode()
-            key = b"%b\0%d" % (document, span.first_sentence)
-            digests["text"] += blake2b(text, digest_size=_DIGEST_BYTES).digest()
-            digests["take"] += self._take.digest(key)
-            digests["row"] += self._row.digest(key)
-            digests["held_out"] += held_out
-            # Columns, and not the spans themselves: so many objects would keep the collector busy.
-            self._texts.append(text)
-            self._doc_ids.append(span.doc_id)
-            self._roles.append(span.role)
-            self._first.append(span.first_sentence)
-            self._sentences.append(span.num_sentences)
-            self._shuffled.append(span.words_shuffled)
-            self._bytes += len(text)
+        text, doc_id, _, role, first, sentences, shuffled = span
+        content = text.encode()
+        digest = blake2b(content, digest_size=_DIGEST_BYTES).digest()
+        self._digests += digest + place + held_out
+        # Columns, and not the spans themselves: so many objects would keep the collector busy.
+        self._texts.append(content)
+        self._doc_ids.append(doc_id)
+        self._roles.append(role)
+        self._first.append(first)
+        self._sentences.append(sentences)
+        self._shuffled.append(shuffled)
+        self._bytes += len(content)
         if self._bytes >= RUN_BYTES or len(self._texts) >= RUN_SPANS:
             self.flush()
 
@@ -106,10 +98,9 @@ class RunWriter:
 
     def _keys(self) -> Records:
         keys = np.zeros(len(self._texts), KEYS)
-        texts = np.frombuffer(self._digests["text"], ">u8").reshape(-1, 2)
-        keys["text"], keys["text_rest"] = texts[:, 0], texts[:, 1]
-        for name in ("take", "row", "held_out"):
-            keys[name] = np.frombuffer(self._digests[name], ">u8")
+        drawn = np.frombuffer(self._digests, ">u8").reshape(-1, len(_DRAWN))
+        for column, name in enumerate(_DRAWN):
+            keys[name] = drawn[:, column]
         keys["sentences"] = self._sentences
         keys["shuffled"] = self._shuffled
         keys["source"] = self._source

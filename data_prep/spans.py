@@ -2,6 +2,7 @@
 
 import re
 from itertools import accumulate
+from typing import NamedTuple
 
 from data_prep.config import CorpusConfig
 from data_prep.draws import below, draws, happens, key_of
@@ -9,6 +10,24 @@ from data_prep.records import Document, Span
 from data_prep.sentences import sentences
 
 _WORD = re.compile(r"\S+")
+
+OF_A_DOCUMENT = ("cut", "held-out")
+OF_A_SPAN = ("take", "row", "word-shuffle")
+"""What is drawn together for each: hashing is the dearest part of cutting."""
+
+
+class Cut(NamedTuple):
+    """A document's spans and what else is drawn for them.
+
+    Attributes:
+        spans: The spans, in order.
+        held_out: Eight bytes: the lowest documents are held out.
+        places: For each span sixteen bytes: the lowest eight are taken; the others give its row.
+    """
+
+    spans: list[Span]
+    held_out: bytes
+    places: list[bytes]
 
 
 def cut_fraction_of(document: Document, config: CorpusConfig) -> float:
@@ -57,7 +76,7 @@ def spans_of(document: Document, config: CorpusConfig) -> list[Span]:
         The spans in order; empty if the document is blank. They depend on the seed and on the
         document's source, id and text alone.
     """
-    return Cutter(config).spans_of(document)
+    return Cutter(config).cut(document).spans
 
 
 class Cutter:
@@ -69,7 +88,8 @@ class Cutter:
 
     def __init__(self, config: CorpusConfig) -> None:
         self._config = config
-        self._cut, self._shuffle = draws(config.seed, "cut"), draws(config.seed, "word-shuffle")
+        self._of_document = draws(config.seed, *OF_A_DOCUMENT)
+        self._of_span = draws(config.seed, *OF_A_SPAN)
         self._sources: dict[tuple[str, str], tuple[bytes, str, float]] = {}
 
     def _of_source(self, document: Document) -> tuple[bytes, str, float]:
@@ -83,45 +103,52 @@ class Cutter:
             )
         return self._sources[place]
 
-    def spans_of(self, document: Document) -> list[Span]:
+    def cut(self, document: Document) -> Cut:
         """Make a document's spans.
 
         Args:
             document: Any document without lone surrogates.
 
         Returns:
-            As for ``spans_of``.
+            The spans, as for ``spans_of``, and their numbers.
         """
         text = document.text.strip()
         if not text:
-            return []
+            return Cut([], b"", [])
         config = self._config
         prefix, language, cut_fraction = self._of_source(document)
         key = prefix + key_of(document.doc_id)
+        drawn = self._of_document.digest(key)
         parts = sentences(document.text, language)
-        if not happens(cut_fraction, self._cut.number(key)):
-            return [self._span(document, key, text, 0, len(parts))]
-        lengths = _run_lengths(len(parts), config, key)
-        return [
-            self._span(document, key, "".join(parts[first : first + length]).strip(), first, length)
-            for first, length in zip(accumulate(lengths, initial=0), lengths, strict=False)
-        ]
-
-    def _span(self, document: Document, key: bytes, text: str, first: int, length: int) -> Span:
-        chosen = self._shuffle.number(b"%b\0%d" % (key, first))
-        shuffled = text
-        if happens(self._config.word_shuffle_fraction, chosen):
-            identity = (document.source, document.doc_id, first)
-            shuffled = shuffle_words(text, self._config.seed, *identity)
-        return Span(
-            text=shuffled,
-            doc_id=document.doc_id,
-            source=document.source,
-            role=document.role,
-            first_sentence=first,
-            num_sentences=length,
-            words_shuffled=shuffled != text,
-        )
+        if happens(cut_fraction, int.from_bytes(drawn[:8])):
+            lengths = _run_lengths(len(parts), config, key)
+            firsts = list(accumulate(lengths, initial=0))
+            texts = [
+                "".join(parts[first : first + length]).strip()
+                for first, length in zip(firsts, lengths, strict=False)
+            ]
+        else:
+            lengths, firsts, texts = [len(parts)], [0], [text]
+        spans, places = [], []
+        for whole, first, length in zip(texts, firsts, lengths, strict=False):
+            numbers = self._of_span.digest(b"%b\0%d" % (key, first))
+            shuffled = whole
+            if happens(config.word_shuffle_fraction, int.from_bytes(numbers[16:])):
+                identity = (document.source, document.doc_id, first)
+                shuffled = shuffle_words(whole, config.seed, *identity)
+            spans.append(
+                Span(
+                    shuffled,
+                    document.doc_id,
+                    document.source,
+                    document.role,
+                    first,
+                    length,
+                    shuffled != whole,
+                )
+            )
+            places.append(numbers[:16])
+        return Cut(spans, drawn[8:], places)
 
 
 def shuffle_words(text: str, seed: int, *identity: str | int) -> str:

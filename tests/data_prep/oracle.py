@@ -5,15 +5,22 @@ from fractions import Fraction
 from math import ceil
 
 from data_prep.config import CorpusConfig
-from data_prep.draws import draw
+from data_prep.draws import draws, key_of
 from data_prep.mixture import mixture
 from data_prep.records import Span
 from data_prep.sources import read_documents
-from data_prep.spans import spans_of
+from data_prep.spans import OF_A_DOCUMENT, OF_A_SPAN, spans_of
 
 
-def identity(span: Span) -> tuple[str, str, int]:
-    return span.source, span.doc_id, span.first_sentence
+def numbers(span: Span, seed: int) -> tuple[bytes, bytes]:
+    """The numbers by which a span is taken and gets its row."""
+    key = key_of(span.source, span.doc_id, span.first_sentence)
+    drawn = draws(seed, *OF_A_SPAN).digest(key)
+    return drawn[:8], drawn[8:16]
+
+
+def held_out_number(document: tuple[str, str], seed: int) -> bytes:
+    return draws(seed, *OF_A_DOCUMENT).digest(key_of(*document))[8:]
 
 
 def rows_of(config: CorpusConfig) -> tuple[list[Span], int]:
@@ -22,7 +29,7 @@ def rows_of(config: CorpusConfig) -> tuple[list[Span], int]:
     offers: dict[str, list[Span]] = {}
     for source in config.sources:
         spans = [span for one in read_documents(source) for span in spans_of(one, config)]
-        spans.sort(key=lambda s: (draw(config.seed, "take", *identity(s)), s.doc_id, s.text))
+        spans.sort(key=lambda s: (numbers(s, config.seed)[0], s.doc_id, s.text))
         offers[source.name] = []
         for span in spans:
             if span.text not in seen:
@@ -31,12 +38,12 @@ def rows_of(config: CorpusConfig) -> tuple[list[Span], int]:
     weights = {source.name: source.weight for source in config.sources}
     counts = mixture(weights, {name: len(o) for name, o in offers.items()}, config.texts)
     taken = [span for name, count in counts.items() for span in offers[name][:count]]
-    taken.sort(key=lambda s: (draw(config.seed, "row", *identity(s)), s.text))
+    taken.sort(key=lambda s: (numbers(s, config.seed)[1], s.text))
 
     sizes = Counter((span.source, span.doc_id) for span in taken)
     wanted = ceil(Fraction(str(config.held_out_fraction)) * len(taken))
     held_out: set[tuple[str, str]] = set()
-    for document in sorted(sizes, key=lambda who: draw(config.seed, "held-out", *who)):
+    for document in sorted(sizes, key=lambda who: held_out_number(who, config.seed)):
         if sum(sizes[one] for one in held_out) >= wanted:
             break
         held_out.add(document)

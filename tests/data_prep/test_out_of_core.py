@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +93,7 @@ def test_the_rows_are_those_of_the_simple_code(
     )
     manifest = prepare(config, tmp_path / "out", silent)
     expected, held_out = rows_of(config)
-    assert rows_in(tmp_path / "out") == [asdict(span) for span in expected]
+    assert rows_in(tmp_path / "out") == [span._asdict() for span in expected]
     assert manifest.held_out_rows == held_out > 0
     documents = {(span.source, span.doc_id) for span in expected}
     assert manifest.counts["documents"] == len(documents)
@@ -139,7 +138,7 @@ def test_at_most_so_many_documents_of_several_pieces(
     config = corpus_config(sources, rows_per_shard=320)
     manifest = prepare(config, tmp_path / "out", silent)
     assert [source.documents for source in manifest.sources] == [min(most, 300), min(most, 270)]
-    assert rows_in(tmp_path / "out") == [asdict(span) for span in rows_of(config)[0]]
+    assert rows_in(tmp_path / "out") == [span._asdict() for span in rows_of(config)[0]]
 
 
 def test_pieces_that_are_not_needed_are_not_read() -> None:
@@ -226,9 +225,10 @@ def test_rows_scattered_over_the_runs_need_the_memory_of_one_run(tmp_path: Path)
     # Held-out rows are: each of them is in another batch of 64 KiB.
     scratch, spans_of_a_run, number_of_runs = Scratch(tmp_path), 2_000, 24
     for number in range(number_of_runs):
-        writer = RunWriter(scratch, number, 0, "web", seed=1)
+        writer = RunWriter(scratch, number, 0, "web")
         for span in range(spans_of_a_run):
-            writer.add([Span("x" * 1000, str(span), "web", "passage", 0, 1, False)])
+            text = Span("x" * 1000, str(span), "web", "passage", 0, 1, False)
+            writer.add(text, bytes(8), bytes(16))
         writer.flush()
     places = np.zeros(number_of_runs * 20, ORDERED)
     places["unit"] = np.repeat(np.arange(number_of_runs), 20)
