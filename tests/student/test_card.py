@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from student.card import hub_license, model_card, non_commercial, public_name
+from student.card import model_card
 from student.card_facts import (
     CardFacts,
     CardHead,
@@ -13,6 +13,8 @@ from student.card_facts import (
     CardStage,
     CardTeacher,
 )
+from student.card_front import public_name
+from student.card_terms import hub_license, non_commercial
 
 
 def facts(
@@ -23,7 +25,7 @@ def facts(
     return CardFacts(
         name="tiny-student",
         base_model="example/base",
-        base_model_on_hub=True,
+        hub_base="example/base",
         base_license=base_license,
         parameters=1234567,
         max_tokens=16,
