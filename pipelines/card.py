@@ -102,7 +102,7 @@ def card_facts(
         made_with=f"jasper-distill {record.version}",
         picture="".join(beside),
         languages=tuple(sorted({source.language for source in used})),
-        datasets=tuple(sorted({name for source in used for name in _hub_data_set(source)})),
+        datasets=tuple(sorted({name for source in used for name in hub_data_set(source)})),
         evaluations=mteb_results(run, record.weights, record.head),
         needs_transformers_5=needs_transformers_5(student),
     )
@@ -172,11 +172,18 @@ def _teachers(run: Run, shares: tuple[TeacherShare, ...]) -> Iterator[CardTeache
         )
 
 
-def _hub_data_set(source: SourceConfig) -> Iterator[str]:
-    """The name of a source's data set on the hub, if it comes from there."""
+def hub_data_set(source: SourceConfig) -> Iterator[str]:
+    """Name a source's data set on the hub.
+
+    Args:
+        source: The source.
+
+    Yields:
+        ``owner/name``, if it comes from there.
+    """
     if source.path.startswith("hf://datasets/"):
-        owner, _, rest = source.path.removeprefix("hf://datasets/").partition("/")
-        yield f"{owner}/{rest.partition('/')[0].partition('@')[0]}"
+        owner, name, *_ = [*source.path.removeprefix("hf://datasets/").split("/"), ""]
+        yield f"{owner}/{name.partition('@')[0]}"
     elif source.format == "datasets" and public_name(source.path)[1]:
         yield source.path
 

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import ModelCard
 
+from data_prep.config import SourceConfig
+from pipelines.card import hub_data_set
 from pipelines.cli import cli
 from pipelines.publish import publish
 from tests.pipelines.upload_hub import REPO, TOKEN, UploadHub
@@ -220,6 +222,20 @@ def test_the_card_names_no_directory_and_its_picture_lies_beside_it(finished, tm
     for path in ("/of/this/machine", str(tmp_path), str(finished[0].parents[1])):
         assert path not in card
     assert card.count("student fc1") == 1  # the table itself is there
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "name"),
+    [
+        ("hf://datasets/owner/set@main/data/*.parquet", "parquet", ["owner/set"]),
+        ("owner/set", "datasets", ["owner/set"]),
+        ("data/texts", "jsonl", []),
+        ("/home/me/owner/set", "datasets", []),
+        ("s3://bucket/owner/set", "parquet", []),
+    ],
+)
+def test_data_sets_of_the_hub_are_known_by_name(path, form, name):
+    assert list(hub_data_set(SourceConfig(name="s", path=path, format=form))) == name
 
 
 def test_results_of_mteb_become_the_model_index(finished, tmp_path):

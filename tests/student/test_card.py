@@ -1,5 +1,6 @@
 """What a model card says, to people and to the hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_card_front_matter_is_what_the_hub_reads() -> None:
     assert card.data.license == "apache-2.0"
     assert card.data.base_model == "example/base"
     assert "Warning" not in card.text
+
+
+def test_card_front_matter_says_what_is_known_and_no_more() -> None:
+    plain = ModelCard(model_card(replace(facts(), hub_base=None))).data.to_dict()
+    assert not plain.keys() & {"base_model", "language", "datasets", "model-index"}
+    known = replace(facts(), languages=("de", "en"), datasets=("owner/set",))
+    card = ModelCard(model_card(known))
+    assert card.data.language == ["de", "en"] and card.data.datasets == ["owner/set"]
+    assert "mteb" not in card.data.tags and "transformers 5" not in card.text
+    assert "Needs transformers 5" in model_card(replace(facts(), needs_transformers_5=True))
 
 
 @pytest.mark.parametrize(
