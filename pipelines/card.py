@@ -8,7 +8,7 @@ from data_prep.config import SourceConfig
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.evaluate_images import trained_on
-from pipelines.mteb_results import mteb_results
+from pipelines.mteb_results import mteb_results, results_revision
 from pipelines.report import say
 from pipelines.results import Results
 from pipelines.run import Run
@@ -60,6 +60,7 @@ def card_facts(
         The facts, without a directory of this machine.
     """
     results, picture = _results(run, record.weights)
+    revision = results_revision(record.weights, student.prompts, student.max_tokens)
     beside = {picture.name: picture} if picture is not None else {}
     start, on_hub = public_name(recorded.student.start)
     kept = recorded.student.layers
@@ -103,7 +104,7 @@ def card_facts(
         picture="".join(beside),
         languages=tuple(sorted({source.language for source in used})),
         datasets=tuple(sorted({name for source in used for name in hub_data_set(source)})),
-        evaluations=mteb_results(run, record.weights, record.head),
+        evaluations=mteb_results(run, revision, record.head),
         needs_transformers_5=needs_transformers_5(student),
     )
     return Told(facts, beside)

@@ -5,22 +5,35 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from data_prep.fingerprint import digest
 from pipelines.report import say
 from pipelines.run import Run
+from teacher_cache.config import Prompts
 
-_SHORTEST_REVISION = 8
+_REVISION = 40
 _OF_THE_MODEL = "model_meta.json"
 
 
-def mteb_results(run: Run, weights: str, head: str) -> tuple[EvalResult, ...]:
-    """Read what the mteb library has measured of a student.
-
-    mteb keeps results as ``MODEL/REVISION/TASK.json``; they count where the model's name ends with
-    the head's, and the revision is the digest of the weights or its beginning.
+def results_revision(weights: str, prompts: Prompts, max_tokens: int) -> str:
+    """Name what decides a student's vectors, as mteb's results are filed under it.
 
     Args:
-        run: The run; the results lie somewhere below the directory of its evaluation.
         weights: Digest of the student's weights.
+        prompts: Its prompts.
+        max_tokens: Where it cuts texts off.
+
+    Returns:
+        40 hexadecimal digits.
+    """
+    return digest([weights, prompts.model_dump(), max_tokens])[:_REVISION]
+
+
+def mteb_results(run: Run, revision: str, head: str) -> tuple[EvalResult, ...]:
+    """Read what the mteb library has measured of a student.
+
+    Args:
+        run: The run, with ``eval/mteb/results/jasper-distill__student-HEAD/REVISION/TASK.json``.
+        revision: ``results_revision`` of the student.
         head: The head in use.
 
     Returns:
@@ -28,8 +41,9 @@ def mteb_results(run: Run, weights: str, head: str) -> tuple[EvalResult, ...]:
         does not know, such as the user's own; none at all where mteb is not installed, which a
         line then says.
     """
-    found = [path for path in sorted(run.results.parent.rglob("*.json")) if _is_of(path, weights)]
-    found = [path for path in found if path.parent.parent.name.endswith(head)]
+    results = run.results.parent / "mteb" / "results"
+    directory = results / f"jasper-distill__student-{head}" / revision
+    found = [path for path in sorted(directory.glob("*.json")) if path.name != _OF_THE_MODEL]
     if not found:
         return ()
     try:
@@ -38,15 +52,6 @@ def mteb_results(run: Run, weights: str, head: str) -> tuple[EvalResult, ...]:
         say("mteb is not installed, so the card omits its results (pip install mteb)")
         return ()
     return tuple(result for path in found for result in _results(TaskResult, path))
-
-
-def _is_of(path: Path, weights: str) -> bool:
-    revision = path.parent.name
-    return (
-        path.name != _OF_THE_MODEL
-        and len(revision) >= _SHORTEST_REVISION
-        and weights.startswith(revision)
-    )
 
 
 def _results(reader: Any, path: Path) -> list[EvalResult]:

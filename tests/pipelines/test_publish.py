@@ -17,7 +17,9 @@ from huggingface_hub import ModelCard
 from data_prep.config import SourceConfig
 from pipelines.card import hub_data_set
 from pipelines.cli import cli
+from pipelines.mteb_results import results_revision
 from pipelines.publish import publish
+from teacher_cache.config import Prompts
 from tests.pipelines.upload_hub import REPO, TOKEN, UploadHub
 
 ROOT = Path(__file__).parents[2]
@@ -251,12 +253,13 @@ def test_results_of_mteb_become_the_model_index(finished, tmp_path):
         "evaluation_time": 1.0,
         "kg_co2_emissions": None,
     }
-    for model, revision in (
-        ("tiny-fc1", weights[:16]),
-        ("tiny-fc1", "0" * 16),
-        ("tiny-fc2", weights[:16]),
+    revision = results_revision(weights, Prompts(), max_tokens=32)
+    for model, filed in (
+        ("jasper-distill__student-fc1", revision),
+        ("jasper-distill__student-fc1", "0" * 40),
+        ("jasper-distill__student-fc2", revision),
     ):
-        place = run / "eval" / "mteb" / "results" / model / revision
+        place = run / "eval" / "mteb" / "results" / model / filed
         place.mkdir(parents=True)
         (place / "STS12.json").write_text(json.dumps(result))
         (place / "Mine.json").write_text(json.dumps(result | {"task_name": "Mine"}))
