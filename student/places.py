@@ -36,6 +36,14 @@ class Places:
         """A stage's metrics, one JSON object a line."""
         return self.stage(number) / "metrics.jsonl"
 
+    def tensorboard(self, number: int) -> Path:
+        """The directory of a stage's metrics for TensorBoard."""
+        return self.stage(number) / "tensorboard"
+
+    def wandb(self, number: int) -> Path:
+        """What a stage is called at Weights & Biases."""
+        return self.stage(number) / "wandb.json"
+
     def checkpoints(self, number: int) -> Path:
         """The directory of a stage's checkpoints."""
         return self.stage(number) / "checkpoints"

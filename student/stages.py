@@ -1,11 +1,13 @@
 """Running the stages of a recipe: each begins from the final weights of the one before."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from data_prep.draws import draw
@@ -19,6 +21,7 @@ from student.pooled_source import PooledSource
 from student.ranks import ALONE, Ranks
 from student.stage_rows import fitting_steps
 from student.trainer import DistillTrainer, require_finite_weights
+from student.wandb_log import WandbLog, require_wandb
 from student.watch import MetricsFile, ProgressLine
 from student.zero import require_deepspeed, zero2_config
 
@@ -41,8 +44,11 @@ def run_stage(run: Distillation, number: int, report: Report, ranks: Ranks = ALO
     Raises:
         PipeError: The stage does not exist, the one before is not finished, the store lacks
             rows or was made by other teachers, a setting changed since the stage began, another
-            process trains in the same run, or a loss is not finite.
+            process trains in the same run, a loss is not finite, or Weights & Biases is asked for
+            and not there.
     """
+    if run.logging.wandb:
+        require_wandb()
     report, places = ranks.only_first(report), run.places
     with exclusive(places.root, "is training in") if ranks.first else nullcontext():
         stage = begin_stage(run, number, report, ranks) if ranks.first else None
@@ -105,10 +111,38 @@ def prepare_trainer(stage: BegunStage, report: Report, ranks: Ranks = ALONE) -> 
         trainer.add_callback(MetricsFile(places.metrics(number), resumed_at=stage.step))
         batch = stage.order.batch_size
         trainer.add_callback(ProgressLine(stage.title, batch, report, settings.inputs))
+        for callback in _logs(stage, say):
+            trainer.add_callback(callback)
     if stage.quality is not None:
         stage.quality.attach(trainer)
     trainer.add_callback(Checkpoints(places, number, ranks, stage.training.keep_checkpoints))
     return trainer
+
+
+def _logs(stage: BegunStage, say: Report) -> Iterator[TrainerCallback]:
+    """Where the first process sends metrics besides the metrics file."""
+    places, number, logging = stage.run.places, stage.number, stage.run.logging
+    # Imported only where something is written. What an interrupted process has logged behind its
+    # last checkpoint is not shown.
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+    directory = str(places.tensorboard(number))
+    yield TensorBoardCallback(SummaryWriter(log_dir=directory, purge_step=stage.step + 1))
+    if logging.wandb:
+        config = {
+            "stage": number,
+            "settings": stage.settings.model_dump(mode="json"),
+            "losses": stage.run.losses.model_dump(mode="json"),
+            "training": stage.training.model_dump(mode="json"),
+        }
+        yield WandbLog(
+            project=logging.wandb,
+            name=stage.title,
+            group=logging.group,
+            identity=places.wandb(number),
+            config=config,
+            report=say,
+        )
 
 
 def _pooled_source(stage: BegunStage, report: Report, ranks: Ranks) -> PooledSource | None:
@@ -147,7 +181,7 @@ def _trainer(stage: BegunStage, source: PooledSource | None, ranks: Ranks) -> Di
         seed=draw(training.seed, "stage", stage.number) % 2**32,
         remove_unused_columns=False,
         disable_tqdm=True,
-        report_to=["tensorboard"],
+        report_to="none",
     )
     # One device a process: several visible GPUs would otherwise mean nn.DataParallel, which
     # splits the groups of a batch instead of the batch.

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,18 @@ class MetricsFile(TrainerCallback):
         **_: Any,
     ) -> None:
         """Append a line."""
-        if not logs:
-            return
-        if "loss" in logs or evaluation_line(logs):
+        if logs and is_line_of_metrics(logs):
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def is_line_of_metrics(logs: Mapping[str, float]) -> bool:
+    """Whether what the library logs is a step's metrics or an evaluation, and no summary.
+
+    Args:
+        logs: What is logged.
+    """
+    return "loss" in logs or bool(evaluation_line(logs))
 
 
 def _step_of(line: str) -> int:

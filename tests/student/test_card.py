@@ -1,11 +1,12 @@
 """What a model card says, to people and to the hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
-from student.card import hub_license, model_card, non_commercial, public_name
+from student.card import model_card
 from student.card_facts import (
     CardFacts,
     CardHead,
@@ -13,6 +14,8 @@ from student.card_facts import (
     CardStage,
     CardTeacher,
 )
+from student.card_front import public_name
+from student.card_terms import hub_license, non_commercial
 
 
 def facts(
@@ -23,7 +26,7 @@ def facts(
     return CardFacts(
         name="tiny-student",
         base_model="example/base",
-        base_model_on_hub=True,
+        hub_base="example/base",
         base_license=base_license,
         parameters=1234567,
         max_tokens=16,
@@ -46,6 +49,16 @@ def test_card_front_matter_is_what_the_hub_reads() -> None:
     assert card.data.license == "apache-2.0"
     assert card.data.base_model == "example/base"
     assert "Warning" not in card.text
+
+
+def test_card_front_matter_says_what_is_known_and_no_more() -> None:
+    plain = ModelCard(model_card(replace(facts(), hub_base=None))).data.to_dict()
+    assert not plain.keys() & {"base_model", "language", "datasets", "model-index"}
+    known = replace(facts(), languages=("de", "en"), datasets=("owner/set",))
+    card = ModelCard(model_card(known))
+    assert card.data.language == ["de", "en"] and card.data.datasets == ["owner/set"]
+    assert "mteb" not in card.data.tags and "transformers 5" not in card.text
+    assert "Needs transformers 5" in model_card(replace(facts(), needs_transformers_5=True))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from data_prep.errors import PipeError
+from student.backbone import load_backbone, load_tokenizer
 from student.encode import StudentEncoder
 from student.export import export
 from student.export_record import ExportRecord
+from student.model import Student
 from teacher_cache.config import Prompts
+from tests.student.models import save_backbone
 from tests.student.tiny_students import FAMILIES, TEXTS, student
 
 PASSAGES = ["passage"] * len(TEXTS)
@@ -97,6 +101,37 @@ def test_failed_export_leaves_the_earlier_one(
         export(student("bert"), directory, "second", record())
     assert (directory / "README.md").read_text() == "first"
     SentenceTransformer(str(directory), device="cpu")
+
+
+def test_earlier_releases_find_what_they_look_for(tmp_path: Path) -> None:
+    start = save_backbone(tmp_path / "start", "modernbert")
+    model = Student(
+        load_backbone(start),
+        load_tokenizer(start),
+        max_tokens=16,
+        prompts=Prompts(),
+        default_head="fc1",
+    )
+    model.heads["fc1"] = nn.Linear(model.hidden, 12)
+    directory = export(model, tmp_path / "export", "", record())
+    tokenizer = json.loads((directory / "tokenizer_config.json").read_text())
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["model_input_names"] == ["input_ids", "attention_mask"]
+    assert not {"is_local", "local_files_only"} & tokenizer.keys()
+    config = json.loads((directory / "config.json").read_text())
+    assert config["global_rope_theta"] == 160000.0 and config["local_rope_theta"] == 10000.0
+    assert config["global_attn_every_n_layers"] == 3
+    loaded = SentenceTransformer(str(directory), device="cpu")
+    expected = StudentEncoder(model, "fc1").encode(TEXTS, PASSAGES)
+    np.testing.assert_allclose(loaded.encode(TEXTS), expected, atol=1e-5)
+
+
+def test_what_the_card_shows_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "drawn.png").write_bytes(b"a picture")
+    directory = export(
+        student("bert"), tmp_path / "export", "", record(), {"found.png": tmp_path / "drawn.png"}
+    )
+    assert (directory / "found.png").read_bytes() == b"a picture"
 
 
 def test_unknown_heads_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""A student's results on MTEB's tasks, as its model card tells them."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+from data_prep.fingerprint import digest
+from pipelines.report import say
+from pipelines.run import Run
+from teacher_cache.config import Prompts
+
+_REVISION = 40
+_OF_THE_MODEL = "model_meta.json"
+
+
+def results_revision(weights: str, prompts: Prompts, max_tokens: int) -> str:
+    """Name what decides a student's vectors, as mteb's results are filed under it.
+
+    Args:
+        weights: Digest of the student's weights.
+        prompts: Its prompts.
+        max_tokens: Where it cuts texts off.
+
+    Returns:
+        40 hexadecimal digits.
+    """
+    return digest([weights, prompts.model_dump(), max_tokens])[:_REVISION]
+
+
+def mteb_results(run: Run, revision: str, head: str) -> tuple[EvalResult, ...]:
+    """Read what the mteb library has measured of a student.
+
+    Args:
+        run: The run, with ``eval/mteb/results/jasper-distill__student-HEAD/REVISION/TASK.json``.
+        revision: ``results_revision`` of the student.
+        head: The head in use.
+
+    Returns:
+        One result for each task, split and subset, in mteb's own words. None of tasks that mteb
+        does not know, such as the user's own; none at all where mteb is not installed, which a
+        line then says.
+    """
+    results = run.results.parent / "mteb" / "results"
+    directory = results / f"jasper-distill__student-{head}" / revision
+    found = [path for path in sorted(directory.glob("*.json")) if path.name != _OF_THE_MODEL]
+    if not found:
+        return ()
+    try:
+        from mteb.results import TaskResult  # noqa: PLC0415 - large, and needed here alone
+    except ImportError:
+        say("mteb is not installed, so the card omits its results (pip install mteb)")
+        return ()
+    return tuple(result for path in found for result in _results(TaskResult, path))
+
+
+def _results(reader: Any, path: Path) -> list[EvalResult]:
+    try:
+        results: list[EvalResult] = reader.from_disk(path).get_hf_eval_results()
+    except KeyError:  # no task of mteb's
+        return []
+    except ValueError:
+        say(f"{path} holds no result of mteb's; the card omits it")
+        return []
+    return results

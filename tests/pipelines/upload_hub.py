@@ -1,0 +1,156 @@
+"""A small server on this machine that takes uploads as the Hugging Face hub does."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+TOKEN = "hf_of_the_tests"
+REPO = "owner/student"
+_LARGE = (".safetensors", ".png", ".onnx")
+
+
+@dataclass
+class UploadHub:
+    """One repository, which need not be there yet.
+
+    Attributes:
+        private: Whether it is private; None while it is not there.
+        files: What the last commit has left there.
+        messages: Of the commits.
+        large: Contents that came before a commit, by SHA-256.
+        refused: Status by a part of the path of requests that are refused.
+        requests: Method and path of every request.
+    """
+
+    private: bool | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    large: dict[str, bytes] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
+
+    @contextmanager
+    def serve(self) -> Iterator["UploadHub"]:
+        hub = self
+
+        class Handler(_Handler):
+            state = hub
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    @property
+    def revision(self) -> str:
+        """Of what lies there now."""
+        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: UploadHub
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        hub, path = self.state, unquote(urlsplit(self.path).path)
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        hub.requests.append(f"{self.command} {path}")
+        for part, status in hub.refused.items():
+            if part in path:
+                return self._send(status, {"error": "refused by the test"})
+        if path.startswith("/large/"):  # as on the hub, the address alone opens it
+            hub.large[path.removeprefix("/large/")] = data
+            return self._send(200, {})
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._send(401, {"error": "Invalid username or password."})
+        return self._known(path, data)
+
+    def _known(self, path: str, data: bytes) -> None:  # noqa: PLR0911
+        hub = self.state
+        if path == "/api/repos/create":
+            there = hub.private is not None
+            if not there:
+                hub.private = json.loads(data).get("visibility") == "private"
+            return self._send(409 if there else 200, {"url": f"{hub.url}/{REPO}"})
+        if path == "/api/validate-yaml":
+            return self._send(200, {"errors": [], "warnings": []})
+        if path == f"/{REPO}.git/info/lfs/objects/batch":
+            return self._send(200, {"transfer": "basic", "objects": self._places(data)})
+        found = re.fullmatch(rf"/api/models/{REPO}(?:/(\w+)/main)?", path)
+        if found is None or hub.private is None:
+            return self._send(404, {"error": "Repository not found"})
+        if found[1] == "preupload":
+            files = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(_LARGE) else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(data)["files"]
+            ]
+            return self._send(200, {"files": files})
+        if found[1] == "commit":
+            self._commit(data)
+            return self._send(
+                200, {"commitUrl": f"{hub.url}/{REPO}/commit/1", "commitOid": hub.revision}
+            )
+        return self._send(200, {"id": REPO, "sha": hub.revision, "private": hub.private})
+
+    def _places(self, data: bytes) -> list[dict[str, object]]:
+        hub = self.state
+        return [
+            {"oid": file["oid"], "size": file["size"]}
+            | (
+                {}
+                if file["oid"] in hub.large
+                else {"actions": {"upload": {"href": f"{hub.url}/large/{file['oid']}"}}}
+            )
+            for file in json.loads(data)["objects"]
+        ]
+
+    def _commit(self, data: bytes) -> None:
+        for line in map(json.loads, data.splitlines()):
+            value = line["value"]
+            if line["key"] == "header":
+                self.state.messages.append(value["summary"])
+            elif line["key"] == "file":
+                self.state.files[value["path"]] = base64.b64decode(value["content"])
+            else:
+                assert line["key"] == "lfsFile"
+                content = self.state.large[value["oid"]]
+                assert hashlib.sha256(content).hexdigest() == value["oid"]
+                self.state.files[value["path"]] = content
+
+    def _send(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
