@@ -23,6 +23,7 @@ from pipelines.results import Results, recipe_sets, subject
 from pipelines.run import Run
 from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
+from student.evaluation.items import resampled
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import Comparison, Scores, as_dict, render
@@ -78,15 +79,22 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     held_out = _held_out(rows, configs, contenders)
     pooled.forget()
     tasks: list[dict[str, float]] = [{} for _ in contenders]
+    draws: list[dict[str, np.ndarray]] = [{} for _ in contenders]
+    kinds: dict[str, str] = {}
     for files in found:
         task = LocalTask(read_set(files))
-        for contender, scored in zip(contenders, tasks, strict=True):
+        kinds[files.name] = task.kind
+        for contender, scored, drawn in zip(contenders, tasks, draws, strict=True):
             if contender.embed is None:
                 continue
             try:
-                scored[files.name] = task.measure(contender.as_mteb(remember=True)).score
+                measured = task.measure(contender.as_mteb(remember=True))
             except PipeError as error:  # a static model, say, on a set with an empty text
                 say(f"{contender.name} is not measured on {files.name}: {error}")
+                continue
+            scored[files.name] = measured.score
+            if measured.items is not None:
+                drawn[files.name] = resampled(measured.items, files.name)
         pooled.forget()
         say(f"measured on {files.name}")
     speeds = _speeds(run, contenders, pooled)
@@ -99,6 +107,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
             parameters=contender.parameters,
             texts_per_s=speeds[place],
             held_out=held_out[place],
+            resampled=draws[place],
         )
         for place, contender in enumerate(contenders)
     ]
@@ -106,6 +115,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         teachers=tuple(scores[: len(teachers)]),
         start=scores[len(teachers)],
         students=tuple(scores[len(teachers) + 1 :]),
+        kinds=kinds,
     )
     loaded = {
         config.name: contender.embed is not None

@@ -45,6 +45,11 @@ class LocalTask:
 
             self.task = make_task(data)
 
+    @property
+    def kind(self) -> str:
+        """The type of task, as MTEB names it."""
+        return str(self.task.metadata.type)
+
     def measure(self, model: MtebModel) -> Measured:
         """Score a model.
 
