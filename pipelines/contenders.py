@@ -1,5 +1,6 @@
 """The models that an evaluation compares: teachers, the start, and the student's heads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,7 @@ from data_prep.errors import PipeError
 from pipelines.report import say
 from student.encode import StudentEncoder, parameters_in_use
 from student.evaluation.embed import Embed
-from student.evaluation.mteb_model import MtebModel, Prompted
+from student.evaluation.mteb_model import Instruction, MtebModel, Prompted
 from student.model import Student
 from student.pooled_once import PooledOnce
 from teacher_cache.config import Prompts, TeacherConfig
@@ -40,11 +41,18 @@ class Contender:
     prompts: Prompts | None = None
     prompted: Prompted | None = None
 
-    def as_mteb(self, revision: str | None = None, *, remember: bool = False) -> MtebModel:
+    def as_mteb(
+        self,
+        revision: str | None = None,
+        *,
+        instructions: Mapping[str, Instruction] | None = None,
+        remember: bool = False,
+    ) -> MtebModel:
         """Give the model as mteb sees one.
 
         Args:
             revision: What tells these weights from others of that name.
+            instructions: By task name; before the one that the task has.
             remember: Whether it keeps its vectors, as ``MtebModel`` says.
 
         Raises:
@@ -58,6 +66,7 @@ class Contender:
             revision,
             prompts=self.prompts,
             prompted=self.prompted,
+            instructions=instructions,
             remember=remember,
         )
 
@@ -79,7 +88,7 @@ def load_teacher(config: TeacherConfig) -> Contender:
         config = config.model_copy(update={"dtype": "float32"})
     encoder = load_encoder(config)
     return Contender(
-        _name(config),
+        teacher_name(config),
         config.dim,
         encoder.parameters,
         encoder.encode,
@@ -101,7 +110,7 @@ def teacher_contender(config: TeacherConfig) -> Contender:
         return load_teacher(config)
     except PipeError as error:
         say(f"teacher {config.name} is compared through the store alone: {error}")
-        return Contender(_name(config), config.dim, None, None)
+        return Contender(teacher_name(config), config.dim, None, None)
 
 
 def start_contender(student: Student) -> Contender:
@@ -143,5 +152,10 @@ def student_contenders(pooled: PooledOnce) -> list[Contender]:
     ]
 
 
-def _name(config: TeacherConfig) -> str:
+def teacher_name(config: TeacherConfig) -> str:
+    """What tables call a teacher; one called ``start`` is told apart from the start.
+
+    Args:
+        config: Its settings.
+    """
     return f"teacher {config.name}" if config.name == START else config.name

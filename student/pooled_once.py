@@ -17,12 +17,15 @@ class PooledOnce:
         encoder: Gives the pooled states.
     """
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, student: Student, most: int | None = None) -> None:
         """Wrap a student.
 
         Args:
             student: The model.
+            most: How many numbers of pooled states are kept; the states of further texts are
+                computed for every head. None keeps all.
         """
+        self._most = None if most is None else max(1, most // student.hidden)
         self.encoder = StudentEncoder(student, head=None, normalize=False)
         self._pooled: dict[tuple[str, str], np.ndarray] = {}
 
@@ -50,8 +53,12 @@ class PooledOnce:
                 key: role for key, role in zip(keys, roles, strict=True) if key not in self._pooled
             }
             states = encoder.encode([text for text, _ in new], list(new.values()))
-            self._pooled.update(zip(new, states, strict=True))
-            pooled_BH = np.stack([self._pooled[key] for key in keys])
+            found = dict(zip(new, states, strict=True))
+            pooled_BH = np.stack(
+                [found[key] if key in found else self._pooled[key] for key in keys]
+            )
+            if self._most is None or len(self._pooled) + len(found) <= self._most:
+                self._pooled.update(found)
             return head_vectors(self.encoder.student, pooled_BH, name)
 
         return embed

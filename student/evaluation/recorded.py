@@ -58,12 +58,12 @@ class Recorded:
         """
         if not self._found or len({len(found.figures_N) for found in self._found}) > 1:
             return None
-        first = self._found[0]
-        if first.measure == "spearman":
-            return first if len(self._found) == 1 else None
-        figures = np.mean([found.figures_N for found in self._found], axis=0)
-        same = abs(float(figures.mean()) - main_score) < _ROUNDED
-        return Items("mean", figures) if same else None
+        items = self._found[0]
+        if items.measure == "mean":  # of several draws, too
+            items = Items("mean", np.mean([found.figures_N for found in self._found], axis=0))
+        elif len(self._found) > 1:
+            return None
+        return items if abs(items.score - main_score) < _ROUNDED else None
 
 
 @contextmanager
