@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskRetrieval, AbsTaskSTS
 
 from student.evaluation.items import Items
@@ -77,14 +78,15 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
         What is noted.
     """
     found = Recorded(task.metadata.main_score)
-    kinds: list[tuple[type, str, Callable[..., None]]] = [
-        (AbsTaskSTS, "_calculate_scores", found.sts),
-        (AbsTaskRetrieval, "task_specific_scores", found.retrieval),
-        (AbsTaskClassification, "_calculate_scores", found.classification),
+    kinds: list[tuple[type, str, Callable[[Any], Any]]] = [
+        (AbsTaskSTS, "_calculate_scores", partial(_noting, found.sts)),
+        (AbsTaskRetrieval, "task_specific_scores", partial(_noting, found.retrieval)),
+        (AbsTaskClassification, "_calculate_scores", partial(_noting_labels, found.classification)),
+        (AbsTaskClassification, "_undersample_data", _listing),
     ]
-    watched = [(name, note) for kind, name, note in kinds if isinstance(task, kind)]
-    for name, note in watched:
-        setattr(task, name, _noting(getattr(task, name), note))
+    watched = [(name, around) for kind, name, around in kinds if isinstance(task, kind)]
+    for name, around in watched:
+        setattr(task, name, around(getattr(task, name)))
     try:
         yield found
     finally:
@@ -92,10 +94,47 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
             delattr(task, name)
 
 
-def _noting(method: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+def _noting(note: Callable[..., None], method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def noted(*args: Any, **kwargs: Any) -> Any:
         note(*args, **kwargs)
         return method(*args, **kwargs)
 
     return noted
+
+
+def _noting_labels(note: Callable[..., None], method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same with the labels as an array: every measure reads a column's labels one by one."""
+
+    @wraps(method)
+    def noted(labels: Any, predictions: Any) -> Any:
+        labels = np.asarray(labels[:])
+        note(labels, predictions)
+        return method(labels, predictions)
+
+    return noted
+
+
+def _listing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def listed(data: Dataset, *args: Any, **kwargs: Any) -> Any:
+        return method(_Listed(data), *args, **kwargs)
+
+    return listed
+
+
+class _Listed:
+    """A data set whose columns are lists: drawing reads label by label, and a column is slow."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        columns: dict[str, list[Any]] = self._data.select_columns([column])[:]
+        return columns[column]
+
+    def select(self, rows: list[int]) -> Dataset:
+        return self._data.select(rows)
