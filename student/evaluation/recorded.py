@@ -27,6 +27,7 @@ class Recorded:
         """
         self._main_score = main_score
         self._found: list[Items] = []
+        self._labels: list[Any] = []
 
     def sts(self, scores: Any, gold: Any) -> None:
         """Note the pairs of ``AbsTaskSTS._calculate_scores``."""
@@ -44,6 +45,7 @@ class Recorded:
 
     def classification(self, labels: Any, predictions: Any) -> None:
         """Note the test texts of ``AbsTaskClassification._calculate_scores``; each draw calls."""
+        self._labels.append(labels)
         right = np.asarray(labels) == np.asarray(predictions)
         self._found.append(Items("mean", right.astype(np.float64)))
 
@@ -57,13 +59,16 @@ class Recorded:
             The figures; None if the score does not follow from them, as with a main score that is
             no mean, or a task in several parts.
         """
-        if not self._found or len({len(found.figures_N) for found in self._found}) > 1:
+        if not self._found:
             return None
         items = self._found[0]
-        if items.measure == "mean":  # of several draws, too
+        if len(self._found) > 1:
+            # Draws of one test set; several splits or languages have other texts.
+            if not self._labels or any(
+                not np.array_equal(labels, self._labels[0]) for labels in self._labels
+            ):
+                return None
             items = Items("mean", np.mean([found.figures_N for found in self._found], axis=0))
-        elif len(self._found) > 1:
-            return None
         return items if abs(items.score - main_score) < _ROUNDED else None
 
 
@@ -84,7 +89,12 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
         (AbsTaskClassification, "_calculate_scores", partial(_noting_labels, found.classification)),
         (AbsTaskClassification, "_undersample_data", _listing),
     ]
-    watched = [(name, around) for kind, name, around in kinds if isinstance(task, kind)]
+    watched = [
+        (name, around)
+        for kind, name, around in kinds
+        # Tasks derived from these, such as multilabel ones, may score in their own way.
+        if isinstance(task, kind) and (kind is AbsTaskRetrieval or _inherits(task, kind, name))
+    ]
     for name, around in watched:
         setattr(task, name, around(getattr(task, name)))
     try:
@@ -92,6 +102,10 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
     finally:
         for name, _ in watched:
             delattr(task, name)
+
+
+def _inherits(task: AbsTask, kind: type, name: str) -> bool:
+    return getattr(type(task), name) is getattr(kind, name)
 
 
 def _noting(note: Callable[..., None], method: Callable[..., Any]) -> Callable[..., Any]:
