@@ -8,6 +8,7 @@ from pipelines.commands.options import json_option, run_options
 from pipelines.evaluate import evaluate
 from pipelines.report import result
 from pipelines.run import Run
+from pipelines.sessions import session
 
 
 @click.command("eval")
@@ -32,5 +33,6 @@ def command(run: Run, stage: int | None, sets: Path | None, as_json: bool) -> No
       pipe eval --run r
       pipe eval --run r --sets evaluation-sets --json
     """
-    measured = evaluate(run, stage, sets)
+    with session(run.directory, "eval"):
+        measured = evaluate(run, stage, sets)
     result(measured.table, dict(measured.comparison), as_json)
