@@ -61,6 +61,7 @@ class Line:
         y: As many.
         look: How it is drawn.
         shown: A word at each point; empty for none.
+        spans: Lower and upper end of each point's interval; empty for none.
     """
 
     label: str
@@ -68,6 +69,7 @@ class Line:
     y: tuple[float, ...]
     look: Look
     shown: tuple[str, ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ def _draw(axes: Axes, line: Line) -> None:
         markevery=max(1, -(-len(line.x) // _MOST_MARKERS)),
         zorder=3,
     )
+    for x, (low, high) in zip(line.x, line.spans, strict=False):
+        axes.plot([x, x], [low, high], color=color, linewidth=1, marker="_", zorder=2)
 
 
 def _name_points(canvas: Canvas, axes: Axes, lines: Sequence[Line]) -> None:

@@ -8,9 +8,9 @@ from data_prep.manifest import CorpusManifest
 from data_prep.overview import Part
 from pipelines.environment import Environment
 from pipelines.recipe import Recipe
+from pipelines.report_page.measured import Measured
 from pipelines.sessions import Session
 from student.config import StageConfig
-from student.evaluation.table import Comparison
 from student.metrics import MetricLines
 from student.selecting import Selected
 from teacher_cache.progress import TeacherProgress
@@ -129,16 +129,31 @@ class StageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """One comparison of teachers, start and student.
+
+    Attributes:
+        title: On what.
+        measured: What was measured.
+        note: What the reader must know to read it.
+    """
+
+    title: str
+    measured: Measured
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationFacts:
     """What was measured of the finished student.
 
     Attributes:
-        comparison: Teachers, start and student; None where that was not measured.
+        comparisons: The user's own sets with held-out spans first, then benchmarks.
         tables: Everything as tables, in the order in which the page shows them.
         picture: What some captions found, as a data URL; empty without images.
     """
 
-    comparison: Comparison | None = None
+    comparisons: tuple[Compared, ...] = ()
     tables: tuple[Table, ...] = ()
     picture: str = ""
 

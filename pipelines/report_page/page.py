@@ -150,9 +150,17 @@ def _sections(facts: RunFacts) -> Iterator[Section]:
 
 def _evaluation(facts: RunFacts) -> Section:
     found = facts.evaluation.facts or EvaluationFacts()
-    groups: tuple[PlotGroup | None, ...] = ()
-    if found.comparison is not None:
-        groups = (retention_plots(found.comparison), cost_plots(found.comparison))
+    speeds = {
+        model.model: model.texts_per_s
+        for compared in reversed(found.comparisons)
+        for model in compared.measured.models
+        if model.texts_per_s
+    }
+    groups = [
+        group
+        for place, compared in enumerate(found.comparisons)
+        for group in (retention_plots(compared, place), cost_plots(compared, place, speeds))
+    ]
     return Section(
         "evaluation",
         "What the student reaches",

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pipelines.report import duration
 from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg
 from pipelines.report_page.curves import ALL_HEADS, Curves, evaluation_curves, loss_curves, thinned
-from pipelines.report_page.evaluations import AGREEMENTS, agreement, kept_share
-from pipelines.report_page.facts import StageFacts, Table
+from pipelines.report_page.facts import Compared, StageFacts, Table
+from pipelines.report_page.measured import AGREEMENTS, MEAN, Measured, Model
 from pipelines.report_page.spent import PhaseTime
-from student.evaluation.table import Comparison, Scores
 
 _TERMS = {"loss": "total loss, weighted"}
 
@@ -109,38 +108,39 @@ def _curve_group(key: str, title: str, curves: Curves, heads: Sequence[str]) -> 
     return PlotGroup(title, tuple((head, looks[head]) for head in seen), tuple(plots), table)
 
 
-def retention_plots(comparison: Comparison) -> PlotGroup | None:
+def retention_plots(compared: Compared, place: int) -> PlotGroup | None:
     """Dimension against retention, by head.
 
     Args:
-        comparison: What was measured.
+        compared: What was measured.
+        place: Its place among the comparisons of the page.
 
     Returns:
         A chart for each measure that the student and a teacher have; None without any.
     """
-    looks = {teacher.model: Look.of(place) for place, teacher in enumerate(comparison.teachers)}
-    plots, seen = [], []
-    measures = {"mean": "mean over the sets"} | {
+    measured = compared.measured
+    looks = {teacher.model: Look.of(place) for place, teacher in enumerate(measured.teachers)}
+    measures = {MEAN: "mean over the sets"} | {
         name: f"held-out {word}" for name, word in AGREEMENTS.items()
     }
-    for place, (measure, name) in enumerate(measures.items()):
+    plots, seen = [], []
+    for measure, name in measures.items():
         lines = [
             line
-            for teacher in comparison.teachers
-            if (line := _kept_by_head(comparison, teacher, measure, looks[teacher.model]))
+            for teacher in measured.teachers
+            if (line := _kept_by_head(measured, teacher, measure, looks[teacher.model]))
         ]
         if not lines:
             continue
         seen += [line.label for line in lines]
-        ticks = tuple(sorted({x for line in lines for x in line.x}))
         chart = Chart(
-            key=f"retention-{place}",
+            key=f"retention-{place}-{measure}",
             title=name,
             x_label="dimensions (logarithmic)",
             y_label="kept, %",
             lines=tuple(lines),
             log_x=True,
-            x_ticks=ticks,
+            x_ticks=tuple(sorted({x for line in lines for x in line.x})),
             level=100.0,
         )
         caption = "; ".join(
@@ -151,50 +151,56 @@ def retention_plots(comparison: Comparison) -> PlotGroup | None:
         title = f"Kept of the teachers, {name}"
         plots.append(Plot(title, line_svg(chart, f"{title}. {caption}"), f"{caption}."))
     key = tuple((f"of {name}", looks[name]) for name in dict.fromkeys(seen))
-    return PlotGroup("Dimension against retention", key, tuple(plots)) if plots else None
+    title = f"Dimension against retention: {compared.title}"
+    return PlotGroup(title, key, tuple(plots)) if plots else None
 
 
-def _kept_by_head(comparison: Comparison, teacher: Scores, measure: str, look: Look) -> Line | None:
+def _kept_by_head(measured: Measured, teacher: Model, measure: str, look: Look) -> Line | None:
     points = sorted(
-        (float(student.dim), kept)
-        for student in comparison.students
-        if student.dim and (kept := kept_share(student, teacher, measure)) is not None
+        (float(student.dim), kept.value, kept.low, kept.high)
+        for student in measured.students
+        if student.dim and (kept := student.kept(teacher, measure)) is not None
     )
     if not points:
         return None
-    return Line(teacher.model, tuple(x for x, _ in points), tuple(y for _, y in points), look)
+    dims, values, lows, highs = zip(*points, strict=True)
+    known = None not in lows and None not in highs
+    spans = tuple(zip(lows, highs, strict=True)) if known else ()
+    return Line(teacher.model, dims, values, look, spans=spans)
 
 
-def cost_plots(comparison: Comparison) -> PlotGroup | None:
+def cost_plots(compared: Compared, place: int, speeds: Mapping[str, float]) -> PlotGroup | None:
     """Quality against speed and against size.
 
     Args:
-        comparison: What was measured.
+        compared: What was measured.
+        place: Its place among the comparisons of the page.
+        speeds: Texts per second by model.
 
     Returns:
         Two charts of every model whose quality and cost are known; None without any.
     """
-    by_sets = any(model.mean is not None for model in comparison.models)
-    quality = "mean over the sets" if by_sets else "held-out Spearman"
+    measured = compared.measured
+    quality = "mean over the sets" if measured.has_scores else "held-out Spearman"
     looks = {
         kind: Look.of(place, joined=False)
         for place, kind in enumerate(("teacher", "start", "student"))
     }
-    speed = max((s.texts_per_s for s in comparison.students if s.texts_per_s), default=None)
+    # The heads of a student share its speed, which is measured once.
+    student_speed = max((speeds.get(s.model, 0.0) for s in measured.students), default=0.0)
     plots = []
-    for place, (title, label) in enumerate(
-        (
-            ("Quality against speed", "texts per second (logarithmic)"),
-            ("Quality against size", "parameters (logarithmic)"),
-        )
+    for axis, title, label in (
+        ("speed", "Quality against speed", "texts per second (logarithmic)"),
+        ("size", "Quality against size", "parameters (logarithmic)"),
     ):
-        points: list[tuple[str, Scores, float, float]] = []
-        for kind, model in _kinds(comparison):
-            heads_speed = model.texts_per_s or (speed if kind == "student" else None)
-            cost = (heads_speed, model.parameters)[place]
-            score = model.mean if by_sets else agreement(model, "spearman")
-            if cost and score is not None and math.isfinite(score):
-                points.append((kind, model, float(cost), score))
+        points: list[tuple[str, str, float, float]] = []
+        for kind, model in _kinds(measured):
+            shared = student_speed if kind == "student" else 0.0
+            speed = speeds.get(model.model, shared)
+            cost = speed if axis == "speed" else float(model.parameters or 0)
+            score = measured.score(model)
+            if cost > 0 and score is not None and math.isfinite(score):
+                points.append((kind, model.model, cost, score))
         if not points:
             continue
         lines = tuple(
@@ -203,29 +209,29 @@ def cost_plots(comparison: Comparison) -> PlotGroup | None:
                 tuple(cost for of, _, cost, _ in points if of == kind),
                 tuple(score for of, _, _, score in points if of == kind),
                 look,
-                tuple(model.model for of, model, _, _ in points if of == kind),
+                tuple(name for of, name, _, _ in points if of == kind),
             )
             for kind, look in looks.items()
         )
         chart = Chart(
-            key=f"cost-{place}",
+            key=f"cost-{place}-{axis}",
             title=title,
             x_label=label,
             y_label=quality,
             lines=tuple(line for line in lines if line.x),
             log_x=True,
         )
-        caption = "; ".join(f"{m.model}: {_figure(y)} at {x:,.0f}" for _, m, x, y in points)
+        caption = "; ".join(f"{name}: {_figure(y)} at {x:,.0f}" for _, name, x, y in points)
         plots.append(Plot(title, line_svg(chart, f"{title}. {caption}"), f"{caption}."))
-    title = "Quality against speed and size"
+    title = f"Quality against speed and size: {compared.title}"
     return PlotGroup(title, tuple(looks.items()), tuple(plots)) if plots else None
 
 
-def _kinds(comparison: Comparison) -> Iterator[tuple[str, Scores]]:
-    yield from (("teacher", model) for model in comparison.teachers)
-    if comparison.start is not None:
-        yield "start", comparison.start
-    yield from (("student", model) for model in comparison.students)
+def _kinds(measured: Measured) -> Iterator[tuple[str, Model]]:
+    yield from (("teacher", model) for model in measured.teachers)
+    if measured.start is not None:
+        yield "start", measured.start
+    yield from (("student", model) for model in measured.students)
 
 
 def phase_plot(phases: Sequence[PhaseTime]) -> Plot | None:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipelines.report_page.evaluations import agreement, kept_share
-from pipelines.report_page.facts import RunFacts
-from student.evaluation.table import Comparison, Scores
+from pipelines.report_page.facts import Compared, RunFacts
+from pipelines.report_page.measured import Measured, Model, StudentModel
 
 
 def summary(facts: RunFacts) -> list[str]:
@@ -16,7 +15,9 @@ def summary(facts: RunFacts) -> list[str]:
     Returns:
         Sentences; none before there is anything to say.
     """
-    return [*_made(facts), *_reached(facts)]
+    found = facts.evaluation.facts
+    reached = [line for one in (found.comparisons if found else ()) for line in _reached(one)]
+    return [*_made(facts), *dict.fromkeys(reached)]
 
 
 def _made(facts: RunFacts) -> Iterator[str]:
@@ -26,48 +27,52 @@ def _made(facts: RunFacts) -> Iterator[str]:
         yield f"The student learns from {rows:,} texts what {names} make of them."
 
 
-def _reached(facts: RunFacts) -> Iterator[str]:
-    found = facts.evaluation.facts
-    if found is None or found.comparison is None or not found.comparison.students:
+def _reached(compared: Compared) -> Iterator[str]:
+    measured = compared.measured
+    if not measured.students:
         return
-    compared = found.comparison
-    student = compared.students[0]
-    if compared.teachers:
-        yield from _against(student, compared.teachers[0])
-    if compared.start is not None:
-        yield from _gained(student, compared.start)
-    yield from _smallest(compared)
+    student = measured.students[0]
+    on = f"On {_named(compared)}, {student.model}"
+    if measured.teachers:
+        teacher = measured.teachers[0]
+        kept = student.kept(teacher, measured.quality)
+        if kept is not None:
+            yield f"{on} keeps {kept.value:.1f}% of {teacher.model}{_by(measured)}."
+        yield from _faster(student, teacher)
+    if measured.start is not None:
+        after, before = measured.score(student), measured.score(measured.start)
+        if after is not None and before is not None:
+            form = ".2f" if measured.has_scores else ".4f"
+            yield f"{on} reaches {after:{form}}{_by(measured)}, its start {before:{form}}."
+    yield from _smallest(measured, _named(compared))
 
 
-def _against(student: Scores, teacher: Scores) -> Iterator[str]:
-    by_sets = bool(student.tasks and teacher.tasks)
-    kept = kept_share(student, teacher, "mean" if by_sets else "spearman")
-    if kept is not None:
-        of = "mean score on the evaluation sets" if by_sets else "agreement on held-out spans"
-        measured = "" if by_sets else " (Spearman)"
-        yield f"{student.model} keeps {kept:.1f}% of {teacher.model}'s {of}{measured}."
+def _named(compared: Compared) -> str:
+    if compared.title.startswith(("Held-out", "Evaluation")):
+        return "the evaluation sets" if compared.measured.has_scores else "held-out spans"
+    return compared.title
+
+
+def _by(measured: Measured) -> str:
+    return "" if measured.has_scores else " (Spearman)"
+
+
+def _faster(student: StudentModel, teacher: Model) -> Iterator[str]:
     if student.texts_per_s and teacher.texts_per_s:
         yield (
-            f"It encodes {student.texts_per_s:,.0f} texts per second where {teacher.model} "
-            f"encodes {teacher.texts_per_s:,.0f}, on the machine of the evaluation."
+            f"{student.model} encodes {student.texts_per_s:,.0f} texts per second where "
+            f"{teacher.model} encodes {teacher.texts_per_s:,.0f}, on the machine of the evaluation."
         )
 
 
-def _gained(student: Scores, start: Scores) -> Iterator[str]:
-    if student.mean is not None and start.mean is not None:
-        ours, origin, of = f"{student.mean:.2f}", f"{start.mean:.2f}", "mean score is"
-    else:
-        after, before = agreement(student, "spearman"), agreement(start, "spearman")
-        if after is None or before is None:
-            return
-        ours, origin, of = f"{after:.4f}", f"{before:.4f}", "held-out Spearman is"
-    yield f"Its {of} {ours}; what it started from had {origin}."
-
-
-def _smallest(compared: Comparison) -> Iterator[str]:
+def _smallest(measured: Measured, on: str) -> Iterator[str]:
     """What the head of the fewest numbers keeps of the first."""
-    first = compared.students[0]
-    last = min(compared.students, key=lambda student: student.dim or 0)
-    kept = kept_share(last, first, "mean" if first.tasks else "spearman")
-    if last is not first and kept is not None and first.dim and last.dim:
-        yield f"{last.model}, of {last.dim:,} numbers instead of {first.dim:,}, keeps {kept:.1f}%."
+    first = measured.students[0]
+    last = min(measured.students, key=lambda student: student.dim or 0)
+    whole, part = measured.score(first), measured.score(last)
+    if last is first or not whole or part is None or not first.dim or not last.dim or whole < 0:
+        return
+    yield (
+        f"On {on}, {last.model}, of {last.dim:,} numbers instead of {first.dim:,}, keeps "
+        f"{100 * part / whole:.1f}% of {first.model}{_by(measured)}."
+    )

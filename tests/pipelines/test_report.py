@@ -235,6 +235,52 @@ def test_what_was_measured_on_images_is_shown(run):
     assert "75.0" in page.text
 
 
+def benchmark(run, name="MTEB(eng, v2)"):
+    lines = {"STS12": 70.0, "SciFact": 40.0, "STS (1)": 70.0, "mean": 55.0}
+    model = {"tasks": {"STS12": 70.0, "SciFact": 40.0}, "lines": lines, "mean": 55.0}
+    within = {"value": 97.5, "low": 96.25, "high": 98.75, "over": "items"}
+    student = {
+        "model": "student fc1",
+        "dim": 32,
+        "parameters": 1000,
+        "retention": {"dummy": {"mean": 97.5}},
+        "retention_intervals": {"dummy": {"mean": within}},
+        "gain": {"mean": 5.0},
+        "gain_intervals": {"mean": {"value": 5.0, "low": None, "high": None, "over": None}},
+    }
+    data = {
+        "benchmark": name, "tasks": 3, "measured": 2, "stage": 3, "mteb": "2.1", "table": "",
+        "failed": {"dummy": {"X": "why"}}, "teachers": [model | {"model": "dummy", "dim": 24}],
+        "start": model | {"model": "start"}, "students": [model | student],
+        "references": [model | {"model": "paper's"}], "kinds": {"STS12": "STS"},
+    }  # fmt: skip
+    path = run.results.parent / "mteb" / "one.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_benchmark_has_its_tables_with_intervals_and_its_plots(run):
+    benchmark(run)
+    page, notes = report(run)
+    assert not notes
+    assert not page.faults
+    for words in (
+        "MTEB(eng, v2)", "97.5 [96.2, 98.8]", "+5.00", "paper's", "2 of 3 tasks", "STS (1)",
+        "1 measurements failed", "On MTEB(eng, v2), student fc1 keeps 97.5% of dummy.",
+    ):  # fmt: skip
+        assert words in page.text, words
+    assert "Dimension against retention: MTEB(eng, v2)" in page.text
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_damaged_benchmark_costs_nothing_else(run):
+    benchmark(run).write_text('{"benchmark": "x", "tasks": 1, "measured": "?"}')
+    page, notes = report(run)
+    assert any("the benchmarks cannot be read" in note for note in notes)
+    assert "held-out Spearman" in page.text
+
+
 def test_a_picture_that_is_none_is_left_out(run):
     results = json.loads(run.results.read_text())
     results["images"] = {"heads": []}
