@@ -68,6 +68,20 @@ def read_metrics(path: Path) -> MetricLines:
     return MetricLines(lines, len(parsed) - len(lines))
 
 
+def steps_per_second(metrics: Mapping[str, float], batch_size: int) -> float | None:
+    """The pace of training since the line of metrics before.
+
+    Args:
+        metrics: A line of metrics of a training step.
+        batch_size: Texts in a step, for lines of older versions, which were of one process.
+
+    Returns:
+        None if the line does not tell.
+    """
+    pace = metrics.get("steps_per_second", metrics.get("texts_per_second", 0.0) / batch_size)
+    return pace if isinstance(pace, int | float) and pace > 0 else None
+
+
 def _numbers(line: str) -> Mapping[str, float] | None:
     try:
         metrics = json.loads(line)

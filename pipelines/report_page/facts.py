@@ -1,7 +1,6 @@
 """What a report is written from: everything that was read from a run, as frozen objects."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from data_prep.manifest import CorpusManifest
@@ -63,21 +62,6 @@ class CorpusFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredWork:
-    """What a store's records say of a teacher.
-
-    Attributes:
-        complete_bytes: Of all its rows, when they are complete; None while nobody can know.
-        encoding_seconds: What encoding its shards took, over all workers.
-        hosts: How many shards each machine wrote.
-    """
-
-    complete_bytes: int | None = None
-    encoding_seconds: float = 0.0
-    hosts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class TeacherFacts:
     """A teacher, or the student that encodes the captions.
 
@@ -89,7 +73,7 @@ class TeacherFacts:
         weight: Its share in the target; None for captions.
         storage: How its vectors are stored.
         progress: How far it is encoded; None while nobody can know.
-        work: What the store's records say.
+        complete_bytes: Of all its rows, when they are complete; None while nobody can know.
     """
 
     name: str
@@ -99,7 +83,7 @@ class TeacherFacts:
     weight: float | None
     storage: str
     progress: TeacherProgress | None
-    work: StoredWork
+    complete_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

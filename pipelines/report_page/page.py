@@ -183,15 +183,7 @@ def _data(facts: RunFacts) -> Section:
 def _time(facts: RunFacts, stages: Sequence[StageFacts]) -> Section:
     sessions = facts.sessions.facts or ()
     phases = phase_times(sessions)
-    processes = {session.phase: session.processes for session in sessions}
-    by_rank = facts.recipe.training.batch_scope == "rank"
-    spent = [
-        (
-            f"stage {stage.number}",
-            step_times(stage, 1 if by_rank else processes.get(f"stage {stage.number}", 1)),
-        )
-        for stage in stages
-    ]
+    spent = [(f"stage {stage.number}", step_times(stage)) for stage in stages]
     groups, tables = [], []
     drawn: Plot | None = phase_plot(phases)
     if drawn is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.report_page.facts import StageFacts
 from pipelines.sessions import Session, elapsed
+from student.metrics import steps_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,11 @@ def phase_times(sessions: Sequence[Session]) -> tuple[PhaseTime, ...]:
     )
 
 
-def step_times(stage: StageFacts, processes: int = 1) -> Mapping[str, float]:
+def step_times(stage: StageFacts) -> Mapping[str, float]:
     """What the steps of a stage took, by part.
 
     Args:
         stage: The stage.
-        processes: How many trained together; the metrics are the first one's.
 
     Returns:
         Seconds by part, such as ``forward``; ``other`` is what no part measured. Empty where the
@@ -62,10 +62,10 @@ def step_times(stage: StageFacts, processes: int = 1) -> Mapping[str, float]:
     before = 0.0
     for line in _steps(stage.metrics.lines):
         steps, before = line["step"] - before, line["step"]
-        rate = line.get("texts_per_second", 0.0)
-        if rate <= 0 or steps <= 0:
+        rate = steps_per_second(line, stage.settings.batch_size)
+        if rate is None or steps <= 0:
             continue
-        seconds = steps * stage.settings.batch_size / processes / rate
+        seconds = steps / rate
         parts = {
             name.removeprefix("time/"): max(share, 0.0) * seconds
             for name, share in line.items()

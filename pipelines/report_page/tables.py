@@ -84,16 +84,17 @@ def teacher_table(teachers: Sequence[TeacherFacts]) -> Table:
 
 
 def _teacher_cells(teacher: TeacherFacts) -> Iterator[str]:
-    found, work = teacher.progress, teacher.work
+    found = teacher.progress
     yield teacher.name
     yield teacher.model
     yield "" if teacher.dim is None else f"{teacher.dim:,}"
     yield "" if teacher.weight is None else f"{teacher.weight:g}"
     yield teacher.storage
     yield "" if found is None else f"{found.done:,} of {found.shards:,}"
-    yield "" if work.complete_bytes is None else size(work.complete_bytes)
-    yield duration(work.encoding_seconds) if work.encoding_seconds else ""
-    yield ", ".join(f"{host}: {count:,}" for host, count in work.hosts.items())
+    yield "" if teacher.complete_bytes is None else size(teacher.complete_bytes)
+    yield duration(found.encoding_seconds) if found and found.encoding_seconds else ""
+    hosts = found.written_by if found else {}
+    yield ", ".join(f"{host}: {count:,}" for host, count in hosts.items())
 
 
 def licence_table(facts: RunFacts) -> Table:

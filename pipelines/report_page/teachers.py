@@ -1,18 +1,15 @@
 """What a run's store holds of each teacher."""
 
-import math
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.errors import PipeError
 from pipelines.captions_progress import captions_progress
-from pipelines.report_page.facts import Found, StoredWork, TeacherFacts
+from pipelines.report_page.facts import Found, TeacherFacts
 from pipelines.run import Run
 from student.card import public_name
 from student.config import CAPTIONS_TEACHER
 from teacher_cache.config import TeacherConfig
-from teacher_cache.manifest import Commit
 from teacher_cache.progress import TeacherProgress, teacher_progress
 from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
@@ -64,7 +61,7 @@ def _teacher(
         weight=teacher.weight,
         storage=teacher.storage,
         progress=progress,
-        work=_work(store, name if known else None),
+        complete_bytes=_complete_bytes(store, name if known else None),
     )
 
 
@@ -84,7 +81,7 @@ def _captions(run: Run, notes: list[str]) -> Iterator[TeacherFacts]:
         weight=None,
         storage=store.entry(CAPTIONS_TEACHER).config.storage if store is not None and known else "",
         progress=progress,
-        work=_work(store, CAPTIONS_TEACHER if known else None),
+        complete_bytes=_complete_bytes(store, CAPTIONS_TEACHER if known else None),
     )
 
 
@@ -109,23 +106,9 @@ def _say_what_is_left(
         )
 
 
-def _work(store: TeacherStore | None, teacher: str | None) -> StoredWork:
-    """What the commits of a teacher that the store has say."""
+def _complete_bytes(store: TeacherStore | None, teacher: str | None) -> int | None:
+    """Bytes of all rows of a teacher that the store has."""
     if store is None or teacher is None:
-        return StoredWork()
-    columns, dtype = columns_of(store.entry(teacher))
-    commits = [
-        found for shard in store.committed(teacher) if (found := _commit(store, teacher, shard))
-    ]
-    return StoredWork(
-        complete_bytes=store.layout.rows * columns * dtype.itemsize,
-        encoding_seconds=math.fsum(commit.seconds or 0.0 for commit in commits),
-        hosts=dict(sorted(Counter(commit.written_by.host for commit in commits).items())),
-    )
-
-
-def _commit(store: TeacherStore, teacher: str, shard: int) -> Commit | None:
-    try:
-        return store.commit(teacher, shard)
-    except PipeError:  # counted as bad where progress is told
         return None
+    columns, dtype = columns_of(store.entry(teacher))
+    return store.layout.rows * columns * dtype.itemsize
