@@ -252,11 +252,17 @@ def _ticks(axes: Axes, chart: Chart) -> None:
         axes.set_xticks(chart.x_ticks)
         axes.minorticks_off()
     elif chart.log_x:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6))
+        axes.xaxis.set_major_locator(LogLocator(subs=_log_ticks(chart), numticks=6))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(plain)
+
+
+def _log_ticks(chart: Chart) -> tuple[float, ...]:
+    """Where in a decade a logarithmic axis has ticks: more of them where it spans but one."""
+    values = [value for line in chart.lines for value in line.x]
+    return (1.0, 3.0) if max(values) / min(values) > 10 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 def _spans_decades(values: Sequence[float]) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from jinja2 import Environment as Templates
 from jinja2 import PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipelines.report_page.facts import EvaluationFacts, RunFacts, StageFacts, Table
 from pipelines.report_page.plots import (
@@ -73,6 +73,16 @@ class Section:
     picture: str = ""
     text: str = ""
 
+    def own_notes(self, told: Sequence[str]) -> tuple[str, ...]:
+        """Its notes that the page has not told yet; all of them where there is nothing else.
+
+        Args:
+            told: What the page says is missing.
+        """
+        if not (self.groups or self.tables):
+            return self.notes
+        return tuple(note for note in self.notes if note not in told)
+
 
 def render(facts: RunFacts) -> str:
     """Write the page.
@@ -90,6 +100,7 @@ def render(facts: RunFacts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["commands"] = _with_commands
     templates.filters["figure_columns"] = _figure_columns
     style = templates.get_template("style.css").render()
     page: str = templates.get_template("page.html").render(
@@ -103,6 +114,16 @@ def render(facts: RunFacts) -> str:
         made_with=f"jasper-distill {version('jasper-distill')}",
     )
     return page
+
+
+def _with_commands(note: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    parts = [escape(part) for part in note.split("`")]
+    code = Markup("<code>{}</code>")
+    return Markup("").join(
+        code.format(part) if place % 2 and place < len(parts) - 1 else part
+        for place, part in enumerate(parts)
+    )
 
 
 def _figure_columns(table: Table) -> list[bool]:
