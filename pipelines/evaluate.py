@@ -1,7 +1,7 @@
 """Measuring a run's student against its teachers and its own start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,44 +9,28 @@ import torch
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
+from pipelines.contenders import (
+    Contender,
+    start_contender,
+    student_contenders,
+    teacher_contender,
+)
 from pipelines.evaluate_images import evaluate_images
 from pipelines.held_out import HeldOutRows, read_held_out
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results, recipe_sets, subject
 from pipelines.run import Run
-from student.encode import StudentEncoder, parameters_in_use
 from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
+from student.evaluation.items import resampled
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import Comparison, Scores, as_dict, render
-from student.evaluation.tasks import score
+from student.evaluation.tasks import LocalTask
 from student.model import Student
 from student.pooled_once import PooledOnce
 from teacher_cache.config import TeacherConfig
-from teacher_cache.encoders import load_encoder
-
-START = "start"
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A model, or one head of it, that is measured.
-
-    Attributes:
-        name: What the table calls it.
-        dim: Numbers in a vector.
-        parameters: Parameters that take part in a vector; None if nobody can tell.
-        embed: Texts and roles to unit rows; None where the model cannot be loaded.
-        timed: Whether its speed is measured; the heads of one student share theirs.
-    """
-
-    name: str
-    dim: int
-    parameters: int | None
-    embed: Embed | None
-    timed: bool = True
 
 
 def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Results:
@@ -84,29 +68,33 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     rows = read_held_out(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
-    start_model = Student.load(places.final(0)).to(device)
+    start = start_contender(Student.load(places.final(0)).to(device))
 
     # The first is what retention is measured against, so those in the target go first.
     configs = sorted(run.recipe.teachers, key=lambda config: not config.weight)
-    teachers = [_teacher(config) for config in configs]
-    start = Contender(
-        START, start_model.hidden, parameters_in_use(start_model), StudentEncoder(start_model)
-    )
+    teachers = [teacher_contender(config) for config in configs]
     # From here on a contender is known by its place: names may meet.
-    contenders = [*teachers, start, *_students(pooled)]
+    contenders = [*teachers, start, *student_contenders(pooled)]
 
     held_out = _held_out(rows, configs, contenders)
     pooled.forget()
     tasks: list[dict[str, float]] = [{} for _ in contenders]
+    draws: list[dict[str, np.ndarray]] = [{} for _ in contenders]
+    kinds: dict[str, str] = {}
     for files in found:
-        data = read_set(files)
-        for contender, scored in zip(contenders, tasks, strict=True):
+        task = LocalTask(read_set(files))
+        kinds[files.name] = task.kind
+        for contender, scored, drawn in zip(contenders, tasks, draws, strict=True):
             if contender.embed is None:
                 continue
             try:
-                scored[files.name] = score(contender.embed, data)
+                measured = task.measure(contender.as_mteb(remember=True))
             except PipeError as error:  # a static model, say, on a set with an empty text
                 say(f"{contender.name} is not measured on {files.name}: {error}")
+                continue
+            scored[files.name] = measured.score
+            if measured.items is not None:
+                drawn[files.name] = resampled(measured.items, files.name)
         pooled.forget()
         say(f"measured on {files.name}")
     speeds = _speeds(run, contenders, pooled)
@@ -119,6 +107,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
             parameters=contender.parameters,
             texts_per_s=speeds[place],
             held_out=held_out[place],
+            resampled=draws[place],
         )
         for place, contender in enumerate(contenders)
     ]
@@ -126,6 +115,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         teachers=tuple(scores[: len(teachers)]),
         start=scores[len(teachers)],
         students=tuple(scores[len(teachers) + 1 :]),
+        kinds=kinds,
     )
     loaded = {
         config.name: contender.embed is not None
@@ -137,36 +127,6 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     results = Results(of, table, loaded, figures)
     results.write(run.results)
     return results
-
-
-def _teacher(config: TeacherConfig) -> Contender:
-    """A teacher; where it cannot be loaded, as on a trainer's machine, its vectors still count."""
-    name = f"teacher {config.name}" if config.name == START else config.name
-    if not torch.cuda.is_available():
-        # As the start and the student are: speeds compare like with like.
-        config = config.model_copy(update={"dtype": "float32"})
-    try:
-        encoder = load_encoder(config)
-    except PipeError as error:
-        say(f"teacher {config.name} is compared through the store alone: {error}")
-        return Contender(name, config.dim, None, None)
-    return Contender(name, config.dim, encoder.parameters, encoder.encode)
-
-
-def _students(pooled: PooledOnce) -> list[Contender]:
-    """Every head of a student, the default first."""
-    student = pooled.encoder.student
-    heads = sorted(student.named_heads(), key=lambda head: head[0] != student.default_head)
-    return [
-        Contender(
-            f"student {name}",
-            layer.out_features,
-            parameters_in_use(student, name),
-            pooled.head(name),
-            timed=place == 0,
-        )
-        for place, (name, layer) in enumerate(heads)
-    ]
 
 
 def _held_out(

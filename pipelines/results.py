@@ -1,4 +1,14 @@
-"""A run's last evaluation as it is kept, and whether it is still of what stands in the run."""
+"""A run's last evaluation as it is kept, and whether it is still of what stands in the run.
+
+``RUN/eval/results.json`` is an object of
+
+- ``of``: ``stage``, ``weights`` and ``measures``, as in ``Subject``;
+- ``table``: the evaluation for people, plain text;
+- ``loaded``: by teacher, whether its model could be loaded;
+- ``teachers``, ``start``, ``students``, ``references``, ``kinds``: as in
+  ``student.evaluation.table.as_dict``;
+- ``images``: of a student that sees, as in ``pipelines.evaluate_images``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +24,7 @@ from pipelines.run import Run
 from student.evaluation.sets import SetFiles, find_sets
 from student.export_record import weights_digest
 
-_MODELS = ("teachers", "start", "students", "images")
+_MODELS = ("teachers", "start", "students", "references", "kinds", "images")
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,7 @@ class Results:
         of: What it is of.
         table: For people.
         loaded: Whether each teacher's model could be loaded, by the teacher's name.
-        comparison: For programs: ``teachers``, ``start``, ``students`` and, of a student that
-            sees, ``images``.
+        comparison: For programs: the other keys of the file.
     """
 
     of: Subject

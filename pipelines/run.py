@@ -119,6 +119,11 @@ class Run:
         return self.directory / "eval" / "results.json"
 
     @property
+    def benchmarks(self) -> Path:
+        """What benchmarks of mteb gave: its cache of results, and a table for each benchmark."""
+        return self.directory / "eval" / "mteb"
+
+    @property
     def export(self) -> Path:
         """The exported student."""
         return self.directory / "export"

@@ -23,7 +23,8 @@ class Session(BaseModel):
     """One time that a command worked on a phase.
 
     Attributes:
-        phase: ``corpus``, ``pairs``, ``teacher NAME``, ``stage N`` or ``eval``.
+        phase: ``corpus``, ``pairs``, ``teacher NAME``, ``stage N``, ``eval`` or
+            ``eval mteb``.
         began: When, UTC.
         seconds: How long.
         whole: Whether it came to its end; else it was interrupted, or stopped by an error.

@@ -1,7 +1,9 @@
 """The student as an embedding function: texts and roles in, unit rows out."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from data_prep.errors import PipeError
 from student.model import Student
 from student.parts import part_names
 from student.tokenization import Tokenization
+from teacher_cache.config import Prompts
 
 CPU_TOKENS = 2048
 ACCELERATOR_TOKENS = 32768
@@ -27,6 +30,7 @@ class StudentEncoder:
         dim: Numbers in a vector.
         tokens_per_batch: Bound on a batch's padded tokens; None chooses by device.
         normalize: Whether vectors become unit rows.
+        prompts: Text in front of each text, by role; the student's own, unless ``under`` others.
     """
 
     def __init__(
@@ -58,6 +62,20 @@ class StudentEncoder:
         self.dim = student.hidden if head is None else widths[head]
         self.tokens_per_batch = tokens_per_batch
         self.normalize = normalize
+        self.prompts = student.prompts
+
+    def under(self, prompts: Prompts) -> Self:
+        """Use the student with other prompts.
+
+        Args:
+            prompts: Text in front of each text, by role.
+
+        Returns:
+            Another encoder on the same weights.
+        """
+        other = copy.copy(self)
+        other.prompts = prompts
+        return other
 
     def __call__(self, texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
         """Encode, as ``encode`` does; this makes an encoder an ``Embed``."""
@@ -78,7 +96,7 @@ class StudentEncoder:
         device = next(self.student.parameters()).device
         tokenization = Tokenization(
             tokenizer=self.student.tokenizer,
-            prompts=self.student.prompts,
+            prompts=self.prompts,
             max_tokens=self.student.max_tokens,
             group_tokens=self.tokens_per_batch
             or (CPU_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +13,10 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.config import StageConfig
 from student.evaluation.heldout import held_out_agreement
+from student.evaluation.mteb_library import require_mteb
+from student.evaluation.mteb_model import MtebModel
 from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
-from student.evaluation.tasks import score
+from student.evaluation.tasks import LocalTask
 from student.model import Student
 from student.pooled_once import PooledOnce
 from teacher_cache.store import TeacherStore
@@ -129,6 +132,7 @@ def read_material(
 def _chosen(stage: StageConfig, sets: Path | None) -> list[SetFiles]:
     if not stage.evaluate_sets:
         return []
+    require_mteb()
     if sets is None:
         raise PipeError(
             f"stage {stage.name} is measured on {', '.join(stage.evaluate_sets)}, and the recipe "
@@ -180,8 +184,15 @@ def evaluate_student(
     pooled = PooledOnce(student)
     for name, data in material.sets.items():
         pooled.forget()
+        task = LocalTask(data)
         for head in heads:
-            measured[f"eval/{name}/{head}"] = score(pooled.head(head), data)
+            model = MtebModel(
+                pooled.head(head),
+                head,
+                prompts=student.prompts,
+                prompted=partial(pooled.head, head),
+            )
+            measured[f"eval/{name}/{head}"] = task.measure(model).score
     return measured
 
 

@@ -51,6 +51,27 @@ class StudentRecord(Settings):
     vision: bool = False
 
 
+def read_record(directory: Path) -> StudentRecord:
+    """Read what a saved student says of itself.
+
+    Args:
+        directory: What ``save_student`` wrote.
+
+    Returns:
+        The record.
+
+    Raises:
+        PipeError: The directory is not a saved student.
+    """
+    try:
+        return StudentRecord.model_validate(read_json(directory / _RECORD))
+    except ValidationError as error:
+        raise PipeError(
+            f"{directory / _RECORD} does not describe a student "
+            f"({error.error_count()} wrong fields); restore it or train the stage again."
+        ) from None
+
+
 def load_student(kind: type[_Student], directory: Path) -> _Student:
     """Load a saved student.
 
@@ -64,13 +85,7 @@ def load_student(kind: type[_Student], directory: Path) -> _Student:
     Raises:
         PipeError: The directory is not a saved student, or a file in it is broken.
     """
-    try:
-        record = StudentRecord.model_validate(read_json(directory / _RECORD))
-    except ValidationError as error:
-        raise PipeError(
-            f"{directory / _RECORD} does not describe a student "
-            f"({error.error_count()} wrong fields); restore it or train the stage again."
-        ) from None
+    record = read_record(directory)
     student = kind(
         load_backbone(directory / _BACKBONE, dropout=record.dropout),
         load_tokenizer(directory / _BACKBONE),

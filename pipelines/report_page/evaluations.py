@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from data_prep.errors import PipeError
@@ -98,25 +97,23 @@ def _on_images(run: Run, kept: Results | None) -> Iterator[Table]:
 
 def _benchmarks(run: Run, kept: Results | None) -> Iterator[Compared]:
     """A table for each benchmark of mteb that was run."""
-    for path in sorted(_benchmark_files(run)):
+    for path in sorted(run.benchmarks.glob("*.json")):
         data = read_json(path)
         done, whole = int(data["measured"]), int(data["tasks"])
         lost = sum(len(tasks) for tasks in data.get("failed", {}).values())
         note = f"{done:,} of {whole:,} tasks are measured, with mteb {data['mteb']}."
         if done < whole:
             note += " Means over fewer tasks do not compare with those of others."
+        if data.get("stage") not in (None, len(run.recipe.stages)):
+            note += f" The student is that of stage {int(data['stage'])}."
         if lost:
             note += f" {lost:,} measurements failed."
         yield Compared(str(data["benchmark"]), Measured.model_validate(data), note)
 
 
-def _benchmark_files(run: Run) -> Iterator[Path]:
-    yield from (run.results.parent / "mteb").glob("*.json")
-
-
 SOURCES: Final = (
     EvaluationSource("the comparison with teachers and start", "pipe eval", _own),
-    EvaluationSource("the benchmarks", "pipe eval", _benchmarks),
+    EvaluationSource("the benchmarks", "pipe eval --mteb NAME", _benchmarks),
     EvaluationSource("the measurement on images", "pipe eval", _on_images),
 )
 """In the order in which the page shows them."""

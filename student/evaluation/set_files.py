@@ -116,6 +116,24 @@ def _gain(columns: list[str]) -> int | None:
     return int(gain) if gain.is_integer() else None
 
 
+def read_text(path: Path) -> str:
+    """Read a file that holds one text, such as an instruction.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The text without the space around it.
+
+    Raises:
+        PipeError: The file is missing, empty, or not UTF-8.
+    """
+    text = "\n".join(_lines(path)).strip()
+    if not text:
+        raise PipeError(f"{path} is empty; expected an instruction, or no such file.")
+    return text
+
+
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()

@@ -8,7 +8,8 @@ The layout, below any directory::
     retrieval/NAME/qrels.tsv          query-id, corpus-id, score; one header line
     classification/NAME/train.jsonl   {"text", "label"}; test.jsonl likewise
 
-Other fields are ignored.
+Beside a set, ``KIND/NAME.instruction.txt`` may say what its task is; models that take instructions
+read it in front of every text but documents. Other fields of a line are ignored.
 """
 
 from collections import Counter
@@ -24,6 +25,7 @@ from student.evaluation.set_files import (
     Query,
     read_jsonl,
     read_qrels,
+    read_text,
 )
 
 
@@ -36,12 +38,14 @@ class StsSet:
         first: One sentence of each pair.
         second: The other.
         scores: The human scores, on any scale.
+        instruction: What the task is, if the set says so.
     """
 
     name: str
     first: tuple[str, ...]
     second: tuple[str, ...]
     scores: tuple[float, ...]
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class RetrievalSet:
         query_ids: Names of the judged queries.
         queries: Their texts.
         qrels: For each judged query, the gain of each judged document.
+        instruction: What the task is, if the set says so.
     """
 
     name: str
@@ -63,6 +68,7 @@ class RetrievalSet:
     query_ids: tuple[str, ...]
     queries: tuple[str, ...]
     qrels: Mapping[str, Mapping[str, int]]
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class ClassificationSet:
         train_labels: Their labels.
         test_texts: Texts of the test split.
         test_labels: Their labels.
+        instruction: What the task is, if the set says so.
     """
 
     name: str
@@ -82,6 +89,7 @@ class ClassificationSet:
     train_labels: tuple[str, ...]
     test_texts: tuple[str, ...]
     test_labels: tuple[str, ...]
+    instruction: str | None = None
 
 
 EvaluationSet = StsSet | RetrievalSet | ClassificationSet
@@ -100,6 +108,11 @@ class SetFiles:
     kind: str
     name: str
     path: Path
+
+    @property
+    def instruction(self) -> Path:
+        """Where its instruction stands, if it has one."""
+        return self.path.parent / f"{self.path.name.removesuffix('.jsonl')}.instruction.txt"
 
 
 def _read_sts(files: SetFiles) -> StsSet:
@@ -174,7 +187,7 @@ KINDS: dict[str, SetKind] = {
     "retrieval": SetKind("retrieval/*/qrels.tsv", _read_retrieval),
     "classification": SetKind("classification/*/test.jsonl", _read_classification),
 }
-"""A kind of evaluation set is a row; ``student.evaluation.tasks`` scores it."""
+"""A kind of evaluation set is a row; ``student.evaluation.local_tasks`` scores it."""
 
 
 def find_sets(directory: Path) -> tuple[SetFiles, ...]:
@@ -221,4 +234,7 @@ def read_set(files: SetFiles) -> EvaluationSet:
     Raises:
         PipeError: A file is missing, empty or malformed; the sentence names file and line.
     """
-    return KINDS[files.kind].read(files)
+    data = KINDS[files.kind].read(files)
+    if not files.instruction.is_file():
+        return data
+    return replace(data, instruction=read_text(files.instruction))

@@ -1,11 +1,15 @@
 """Teacher, start and student side by side: what the student keeps, and what it gained."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from student.evaluation.heldout import HeadAgreement
+from student.evaluation.intervals import Estimate, gain, retention
+from student.evaluation.lines import MEAN, MEAN_BY_TYPE, on_line, table_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class Scores:
         parameters: Parameters, if the model counts them.
         texts_per_s: Texts encoded per second on the machine of the evaluation.
         held_out: Agreement with the target on held-out spans.
+        resampled: Scores x 100 of resampled items, (R,), of the tasks whose items are known.
+        published: Scores x 100 by line of the table, of a model that others measured.
     """
 
     model: str
@@ -27,11 +33,25 @@ class Scores:
     parameters: int | None = None
     texts_per_s: float | None = None
     held_out: HeadAgreement | None = None
+    resampled: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float | None:
         """Mean over the evaluation sets; None without any."""
-        return math.fsum(self.tasks.values()) / len(self.tasks) if self.tasks else None
+        return sum(self.tasks.values()) / len(self.tasks) if self.tasks else None
+
+    def lines(self, kinds: Mapping[str, str]) -> dict[str, float]:
+        """The score of every line of the table that this model has all of.
+
+        Args:
+            kinds: The type of each task.
+        """
+        lines = table_lines(list(self.tasks), kinds)
+        own = {name: on_line(line, self.tasks) for name, line in lines.items()}
+        return {name: score for name, score in own.items() if score is not None} | dict(
+            self.published
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,55 +62,25 @@ class Comparison:
         teachers: The teachers; the first is the one that retention is measured against.
         start: The model that the student started from.
         students: The student, once for each head that was measured; the default head first.
+        kinds: The type of each task, as MTEB names it.
+        references: Models that others measured.
     """
 
     teachers: tuple[Scores, ...]
     start: Scores | None
     students: tuple[Scores, ...]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    references: tuple[Scores, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Scores, ...]:
+        """Teachers, start, students."""
+        return (*self.teachers, *((self.start,) if self.start else ()), *self.students)
 
     @property
     def models(self) -> tuple[Scores, ...]:
-        """Teachers, start, students: the rows of the table."""
-        return (*self.teachers, *((self.start,) if self.start else ()), *self.students)
-
-
-def retention(student: Scores, teacher: Scores) -> dict[str, float]:
-    """The share of the teacher's score that the student keeps, in percent.
-
-    Args:
-        student: The student.
-        teacher: The teacher.
-
-    Returns:
-        100 x student / teacher for every set that both have and on which the teacher scores above
-        0; ``mean`` is the ratio of the two means over the sets that both have.
-    """
-    kept = {
-        task: 100 * score / teacher.tasks[task]
-        for task, score in student.tasks.items()
-        if teacher.tasks.get(task, 0) > 0
-    }
-    ours, theirs = _common_means(student, teacher)
-    return kept | ({"mean": 100 * ours / theirs} if theirs > 0 else {})
-
-
-def gain(student: Scores, start: Scores) -> dict[str, float]:
-    """Points that the student gained over the model it started from.
-
-    Args:
-        student: The student.
-        start: Its start.
-
-    Returns:
-        student - start for every set that both have; ``mean`` over those sets.
-    """
-    common = {
-        task: score - start.tasks[task]
-        for task, score in student.tasks.items()
-        if task in start.tasks
-    }
-    ours, theirs = _common_means(student, start)
-    return common | ({"mean": ours - theirs} if common else {})
+        """The columns of the table: what was measured, then the references."""
+        return (*self.measured, *self.references)
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -100,23 +90,47 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         comparison: The models.
 
     Returns:
-        ``teachers``, ``start`` and ``students``, each model with its fields and ``mean``; each
-        student with ``retention`` (by teacher) and ``gain``.
+        ``teachers``, ``start``, ``students`` and ``references``: each model with its fields,
+        ``tasks`` (score x 100 by task), ``mean``, and ``lines`` (score x 100 by line of the table:
+        the tasks, ``TYPE (number)``, ``mean``, ``mean by type``). Each student also has
+        ``retention`` (by teacher, by line, in percent) and ``gain`` (by line, in points), and, with
+        the same keys, ``retention_intervals`` and ``gain_intervals``, whose values are objects of
+        ``value``, ``low``, ``high`` and ``over`` (``items`` or ``tasks``; all three null where
+        nothing could be resampled). ``kinds`` gives the type of each task.
     """
-    return {
-        "teachers": [_model_dict(teacher) for teacher in comparison.teachers],
-        "start": _model_dict(comparison.start) if comparison.start else None,
-        "students": [
-            _model_dict(student)
+    kinds = comparison.kinds
+    students = []
+    for student in comparison.students:
+        kept = {
+            teacher.model: retention(student, teacher, kinds) for teacher in comparison.teachers
+        }
+        points = gain(student, comparison.start, kinds) if comparison.start else None
+        students.append(
+            _model_dict(student, kinds)
             | {
-                "retention": {
-                    teacher.model: retention(student, teacher) for teacher in comparison.teachers
+                "retention": {teacher: _values(lines) for teacher, lines in kept.items()},
+                "retention_intervals": {
+                    teacher: _intervals(lines) for teacher, lines in kept.items()
                 },
-                "gain": gain(student, comparison.start) if comparison.start else None,
+                "gain": _values(points) if points is not None else None,
+                "gain_intervals": _intervals(points) if points is not None else None,
             }
-            for student in comparison.students
-        ],
+        )
+    return {
+        "teachers": [_model_dict(teacher, kinds) for teacher in comparison.teachers],
+        "start": _model_dict(comparison.start, kinds) if comparison.start else None,
+        "students": students,
+        "references": [_model_dict(model, kinds) for model in comparison.references],
+        "kinds": dict(kinds),
     }
+
+
+def _values(lines: Mapping[str, Estimate]) -> dict[str, float]:
+    return {line: estimate.value for line, estimate in lines.items()}
+
+
+def _intervals(lines: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    return {line: estimate.as_dict() for line, estimate in lines.items()}
 
 
 def render(comparison: Comparison) -> str:
@@ -126,28 +140,28 @@ def render(comparison: Comparison) -> str:
         comparison: The models.
 
     Returns:
-        A line per set, so that any number of sets fits a terminal; the mean; for every model what
+        A line per set, so that any number of sets fits a terminal; the means; for every model what
         it keeps of the first teacher and what it gained over the start; held-out agreement; speed
-        and size. Two more columns give the first student's retention and gain line by line. Lines
-        for which no model has a value are left out.
+        and size. Two more columns give the first student's retention and gain line by line, with
+        their 95% intervals where items or tasks could be resampled. Lines for which no model has a
+        value are left out. Of several heads or teachers a second table gives every head's
+        dimensions, mean, retention of every teacher, and gain.
     """
-    models = comparison.models
+    models, kinds = comparison.models, comparison.kinds
     student = comparison.students[0] if comparison.students else None
     teacher = comparison.teachers[0] if comparison.teachers else None
-    kept = retention(student, teacher) if student and teacher else {}
-    points = gain(student, comparison.start) if student and comparison.start else {}
+    kept = retention(student, teacher, kinds) if student and teacher else {}
+    points = gain(student, comparison.start, kinds) if student and comparison.start else {}
+    lines = [model.lines(kinds) for model in models]
     tasks = list(dict.fromkeys(task for model in models for task in model.tasks))
     scores = [
         [
-            task,
-            *(
-                _number(model.tasks.get(task, model.mean if task == "mean" else None), ".2f")
-                for model in models
-            ),
-            _number(kept.get(task), ".1f", "%"),
-            _number(points.get(task), "+.2f"),
+            name,
+            *(_number(own.get(name), ".2f") for own in lines),
+            _text(kept.get(name), ".1f", "%"),
+            _text(points.get(name), "+.2f"),
         ]
-        for task in [*tasks, *(["mean"] if tasks else [])]
+        for name in _names(tasks, comparison)
     ]
     agreement = [
         _agreement_row(label, models, student, teacher, comparison.start)
@@ -155,11 +169,47 @@ def render(comparison: Comparison) -> str:
     ]
     measures = [
         [label, *(cell(model) for model in models), "", ""]
-        for label, cell in _measures(teacher, comparison.start).items()
+        for label, cell in _measures(teacher, comparison.start, kinds).items()
     ]
     header = ["", *(model.model for model in models), "kept", "gained"]
     filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
-    return _aligned(header, [block for block in filled if block])
+    table = _aligned(header, [block for block in filled if block])
+    heads = _heads(comparison) if tasks else ""
+    return f"{table}\n\n{heads}" if heads else table
+
+
+def _names(tasks: Sequence[str], comparison: Comparison) -> list[str]:
+    """The lines of scores: those of all tasks, and any other that a reference has."""
+    names = list(table_lines(tasks, comparison.kinds))
+    own = [name for model in comparison.models for name in model.lines(comparison.kinds)]
+    # A model that lacks some tasks has means over fewer; they stand in its own lines.
+    extra = [name for name in dict.fromkeys(own) if name not in names]
+    means = [name for name in names if name in {MEAN, MEAN_BY_TYPE}]
+    return [*(name for name in names if name not in means), *extra, *means]
+
+
+def _heads(comparison: Comparison) -> str:
+    """Dimension against quality: a line per head, its retention of every teacher and its gain."""
+    if len(comparison.students) < 2 and len(comparison.teachers) < 2:
+        return ""
+    kinds, start = comparison.kinds, comparison.start
+    rows = []
+    for student in comparison.students:
+        points = gain(student, start, kinds).get(MEAN) if start else None
+        rows.append(
+            [
+                student.model,
+                _number(student.dim, "d"),
+                _number(student.mean, ".2f"),
+                *(
+                    _text(retention(student, teacher, kinds).get(MEAN), ".1f", "%")
+                    for teacher in comparison.teachers
+                ),
+                _text(points, "+.2f"),
+            ]
+        )
+    kept = [f"kept of {teacher.model}" for teacher in comparison.teachers]
+    return _aligned(["head", "dimensions", "mean", *kept, "gained"], [rows]) if rows else ""
 
 
 def _agreement_row(
@@ -183,18 +233,20 @@ def _agreement_row(
     ]
 
 
-def _measures(teacher: Scores | None, start: Scores | None) -> dict[str, Callable[[Scores], str]]:
+def _measures(
+    teacher: Scores | None, start: Scores | None, kinds: Mapping[str, str]
+) -> dict[str, Callable[[Scores], str]]:
     """Labels and cells of the lines that are not evaluation sets."""
     lines: dict[str, Callable[[Scores], str]] = {}
     if teacher:
         reference = teacher
         lines[f"kept of {teacher.model}"] = lambda model: _number(
-            retention(model, reference).get("mean"), ".1f", "%"
+            _value(retention(model, reference, kinds)), ".1f", "%"
         )
     if start:
         origin = start
         lines["gained over the start"] = lambda model: _number(
-            None if model is origin else gain(model, origin).get("mean"), "+.2f"
+            None if model is origin else _value(gain(model, origin, kinds)), "+.2f"
         )
     return lines | {
         "texts/s": lambda model: _number(model.texts_per_s, ",.0f"),
@@ -203,18 +255,24 @@ def _measures(teacher: Scores | None, start: Scores | None) -> dict[str, Callabl
     }
 
 
-def _common_means(student: Scores, other: Scores) -> tuple[float, float]:
-    common = [task for task in student.tasks if task in other.tasks]
-    if not common:
-        return 0.0, 0.0
-    return (
-        math.fsum(student.tasks[task] for task in common) / len(common),
-        math.fsum(other.tasks[task] for task in common) / len(common),
-    )
+def _value(lines: Mapping[str, Estimate]) -> float | None:
+    return lines[MEAN].value if MEAN in lines else None
 
 
-def _model_dict(scores: Scores) -> dict[str, Any]:
-    return asdict(scores) | {"mean": scores.mean}
+def _model_dict(scores: Scores, kinds: Mapping[str, str]) -> dict[str, Any]:
+    fields = {
+        "model": scores.model,
+        "tasks": dict(scores.tasks),
+        "dim": scores.dim,
+        "parameters": scores.parameters,
+        "texts_per_s": scores.texts_per_s,
+        "held_out": asdict(scores.held_out) if scores.held_out else None,
+    }
+    return fields | {"mean": scores.mean, "lines": scores.lines(kinds)}
+
+
+def _text(estimate: Estimate | None, form: str, unit: str = "") -> str:
+    return "" if estimate is None else estimate.text(form, unit)
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

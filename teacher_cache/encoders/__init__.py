@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from teacher_cache.config import Attention, TeacherConfig
+from teacher_cache.config import Attention, Prompts, TeacherConfig
 from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
 from teacher_cache.linear_head import LinearHead
 
@@ -90,6 +90,22 @@ class Adaptable(Protocol):
 
         Raises:
             PipeError: The weights cannot run so.
+        """
+        ...
+
+
+@runtime_checkable
+class Promptable(Protocol):
+    """An encoder whose loaded weights can run under other prompts, for a task's instruction."""
+
+    def with_prompts(self, prompts: Prompts) -> Encoder:
+        """Use the loaded weights with other prompts.
+
+        Args:
+            prompts: Text in front of each text, by role.
+
+        Returns:
+            Another encoder on the same weights.
         """
         ...
 
@@ -194,6 +210,30 @@ def as_factored(encoder: Encoder, teacher: TeacherConfig) -> Factored:
             "themselves."
         )
     return encoder
+
+
+def under_prompts(encoder: Encoder, teacher: TeacherConfig, prompts: Prompts) -> Encoder:
+    """Use a loaded teacher with other prompts.
+
+    Args:
+        encoder: The loaded teacher.
+        teacher: Its settings.
+        prompts: Text in front of each text, by role.
+
+    Returns:
+        Another encoder on the same weights.
+
+    Raises:
+        PipeError: Its adapter cannot do that, or a prompt leaves no room for text.
+    """
+    if isinstance(encoder, Promptable):
+        return encoder.with_prompts(prompts)
+    if isinstance(encoder, Adaptable):
+        return encoder.under(teacher.model_copy(update={"prompts": prompts}))
+    raise PipeError(
+        f"teacher {teacher.name} (kind {teacher.kind}) cannot run under other prompts, expected "
+        "an adapter with `with_prompts`; write it, or leave the instructions out."
+    )
 
 
 def prompted(teacher: TeacherConfig, texts: Sequence[str], roles: Sequence[str]) -> list[str]:

@@ -1,13 +1,15 @@
 """A teacher without a model: for tests, demonstrations and measuring the store by itself."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from teacher_cache.config import TeacherConfig
+from teacher_cache.config import Prompts, TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.linear_head import LinearHead
 
@@ -33,6 +35,19 @@ class DummyEncoder:
         self.dim = teacher.dim
         self.parameters = 0
         self._words = _HashedWords(teacher, teacher.dim)
+
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """Use the same hash with other prompts.
+
+        Args:
+            prompts: Text in front of each text, by role.
+
+        Returns:
+            Another encoder.
+        """
+        other = copy.copy(self)
+        other._words = self._words.with_prompts(prompts)
+        return other
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
@@ -77,6 +92,19 @@ class FactoredDummyEncoder:
         )
         self.parameters = self.dim * (self.state_dim + 1)
 
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """Use the same hash with other prompts.
+
+        Args:
+            prompts: Text in front of each text, by role.
+
+        Returns:
+            Another encoder.
+        """
+        other = copy.copy(self)
+        other._words = self._words.with_prompts(prompts)
+        return other
+
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
 
@@ -109,6 +137,9 @@ class _HashedWords:
         self._teacher = teacher
         self._width = width
         self._signs = lru_cache(maxsize=100_000)(self._draw_signs)
+
+    def with_prompts(self, prompts: Prompts) -> "_HashedWords":
+        return _HashedWords(self._teacher.model_copy(update={"prompts": prompts}), self._width)
 
     def sums(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """(n, width) float32, not normalised, none of them zero."""

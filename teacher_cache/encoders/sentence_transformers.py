@@ -3,10 +3,11 @@
 Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 """
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
-from teacher_cache.config import TeacherConfig
+from teacher_cache.config import Prompts, TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.encoders.compiling import compile_forward
 from teacher_cache.encoders.packed_linear import pack_linears
@@ -92,6 +93,19 @@ class SentenceTransformersEncoder:
     def work(self) -> Work:
         """What has been computed so far, for benchmarks."""
         return self._loop.work
+
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """Use the loaded weights with other prompts.
+
+        Args:
+            prompts: Text in front of each text, by role.
+
+        Returns:
+            Another encoder on the same weights.
+        """
+        other = copy.copy(self)
+        other._teacher = self._teacher.model_copy(update={"prompts": prompts})
+        return other
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.

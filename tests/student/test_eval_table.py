@@ -5,7 +5,8 @@ import json
 import pytest
 
 from student.evaluation.heldout import HeadAgreement
-from student.evaluation.table import Comparison, Scores, as_dict, gain, render, retention
+from student.evaluation.intervals import gain, retention
+from student.evaluation.table import Comparison, Scores, as_dict, render
 
 TEACHER = Scores("teacher", {"STS12": 80.0, "STS13": 50.0}, dim=384, parameters=22_713_216)
 START = Scores("start", {"STS12": 70.0, "STS13": 40.0}, dim=384, texts_per_s=900.0)
@@ -20,23 +21,29 @@ STUDENT = Scores(
 
 
 def row(table: str, label: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if line.startswith(label + " ")]
+    (line,) = [line for line in table.splitlines() if line.startswith(label + "  ")]
     return line[len(label) :].split()
 
 
+def values(lines):
+    return {name: estimate.value for name, estimate in lines.items()}
+
+
 def test_retention_and_gain_by_set_and_on_average() -> None:
-    assert retention(STUDENT, TEACHER) == pytest.approx(
+    assert values(retention(STUDENT, TEACHER, {})) == pytest.approx(
         {"STS12": 95.0, "STS13": 96.0, "mean": 100 * 62 / 65}
     )
-    assert gain(STUDENT, START) == pytest.approx({"STS12": 6.0, "STS13": 8.0, "mean": 7.0})
+    assert values(gain(STUDENT, START, {})) == pytest.approx(
+        {"STS12": 6.0, "STS13": 8.0, "mean": 7.0}
+    )
 
 
 def test_means_cover_only_the_sets_that_both_have() -> None:
     partial = Scores("partial", {"STS13": 50.0, "other": 1.0})
-    assert retention(STUDENT, partial) == pytest.approx({"STS13": 96.0, "mean": 96.0})
-    assert gain(STUDENT, partial) == pytest.approx({"STS13": -2.0, "mean": -2.0})
-    assert retention(STUDENT, Scores("none")) == {}
-    assert gain(STUDENT, Scores("none")) == {}
+    assert values(retention(STUDENT, partial, {})) == pytest.approx({"STS13": 96.0, "mean": 96.0})
+    assert values(gain(STUDENT, partial, {})) == pytest.approx({"STS13": -2.0, "mean": -2.0})
+    assert retention(STUDENT, Scores("none"), {}) == {}
+    assert gain(STUDENT, Scores("none"), {}) == {}
 
 
 def test_table_has_every_number_in_its_column() -> None:
@@ -69,3 +76,26 @@ def test_dict_is_json_and_says_the_same() -> None:
     assert data["students"][0]["held_out"]["cosine"] == 0.95
     assert data["students"][1]["gain"] == {"STS12": 2, "mean": 2}
     assert data["start"]["texts_per_s"] == 900
+
+
+def test_types_have_means_of_their_own() -> None:
+    kinds = {"STS12": "STS", "STS13": "STS", "med": "Retrieval"}
+    teacher = Scores("teacher", {"STS12": 80.0, "STS13": 60.0, "med": 50.0})
+    student = Scores("student", {"STS12": 70.0, "STS13": 60.0, "med": 40.0})
+    paper = Scores("paper", published={"STS (2)": 71.0, "mean": 60.5})
+    table = render(Comparison((teacher,), None, (student,), kinds, (paper,)))
+    assert row(table, "STS (2)") == ["70.00", "65.00", "71.00", "92.9%"]
+    assert row(table, "mean by type") == ["60.00", "52.50", "87.5%"]
+    assert row(table, "mean") == ["63.33", "56.67", "60.50", "89.5%"]
+    data = as_dict(Comparison((teacher,), None, (student,), kinds, (paper,)))
+    assert data["students"][0]["lines"]["mean by type"] == 52.5
+    assert data["students"][0]["retention_intervals"]["teacher"]["med"]["low"] is None
+    assert data["references"][0]["lines"] == {"STS (2)": 71.0, "mean": 60.5}
+
+
+def test_every_head_is_compared_with_every_teacher() -> None:
+    second = Scores("student fc2", {"STS12": 72.0, "STS13": 30.0}, dim=16)
+    other = Scores("other", {"STS12": 60.0, "STS13": 40.0})
+    table = render(Comparison((TEACHER, other), START, (STUDENT, second)))
+    assert row(table.split("\n\n")[1], "student") == ["640", "62.00", "95.4%", "124.0%", "+7.00"]
+    assert row(table.split("\n\n")[1], "student fc2") == ["16", "51.00", "78.5%", "102.0%", "-4.00"]

@@ -1,0 +1,222 @@
+"""Running benchmarks of mteb on a run's student, its start and its teachers.
+
+``RUN/eval/mteb/`` holds
+
+- ``results/MODEL/REVISION/TASK.json``: mteb's own cache of results. MODEL is
+  ``jasper-distill__student-HEAD``, ``jasper-distill__start`` or ``jasper-distill__TEACHER``, and
+  REVISION a digest of the weights and the prompts.
+- ``items/MODEL/REVISION/TASK.npz``: the figures of the task's pairs, queries or test texts.
+- ``NAME.json``, one for each benchmark that was asked for, its last table: an object of
+  ``benchmark`` (the name), ``tasks`` (how many it has), ``measured`` (of how many the student, or
+  else the first model, has a result), ``stage`` (of the student; null without one), ``mteb`` (the
+  library's version), ``table`` (plain text), ``failed`` (by model, by task, a sentence), and
+  ``teachers``, ``start``, ``students``, ``references``, ``kinds`` as in
+  ``student.evaluation.table.as_dict``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import PipeError
+from data_prep.files import write_json
+from pipelines.mteb_models import Entrant, entrants
+from pipelines.quiet import quiet_libraries
+from pipelines.report import say
+from pipelines.run import Run
+from student.evaluation.benchmarks import Benchmark, ResultStore, find_benchmark, task_instructions
+from student.evaluation.items import resampled
+from student.evaluation.published import (
+    PAPER_BENCHMARK,
+    PAPER_MODELS,
+    paper_scores,
+    published_scores,
+)
+from student.evaluation.table import Comparison, Scores, as_dict, render
+from student.evaluation.tasks import Measured
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured.
+
+    Attributes:
+        names: Benchmarks and tasks, as mteb names them.
+        models: ``student``, ``start`` and names of teachers.
+        all_heads: Whether every head of the student is measured, or its default head alone.
+        stage: The student of which stage; None takes the last that is finished.
+        published: A directory of others' results in mteb's layout.
+        published_models: Whose results to look for there, beside the paper's models and the
+            recipe's teachers.
+    """
+
+    names: Sequence[str]
+    models: Sequence[str] = ("student",)
+    all_heads: bool = False
+    stage: int | None = None
+    published: Path | None = None
+    published_models: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class BenchmarkResults:
+    """What came out.
+
+    Attributes:
+        table: For people: a table for each benchmark.
+        data: For programs: ``benchmarks``, a list of what each ``NAME.json`` holds.
+        failed: How many tasks of how many models are not measured.
+    """
+
+    table: str
+    data: Mapping[str, Any]
+    failed: int
+
+
+def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
+    """Run benchmarks, save what is already known, and set the results beside what others got.
+
+    A model that is not asked for takes part with the results that it has from before.
+
+    Args:
+        run: The run; for a teacher or the start it needs neither corpus nor stages.
+        asked: What is to be measured.
+
+    Returns:
+        The tables, which are also kept in the run.
+
+    Raises:
+        UsageError: There is no such benchmark, task or model.
+        PipeError: mteb is not installed, no stage is finished for ``student``, or the published
+            results are not there.
+    """
+    benchmarks = [find_benchmark(name) for name in asked.names]
+    quiet_libraries()
+    store = ResultStore(run.benchmarks)
+    models = entrants(run, asked.models, asked.stage, all_heads=asked.all_heads)
+    published = {b.name: _references(run, b, asked) for b in benchmarks}
+    measured: dict[str, dict[str, Measured]] = {}
+    failed: dict[str, dict[str, str]] = {}
+    for model in models:
+        for benchmark in benchmarks:
+            _measure(store, model, benchmark, measured, failed)
+        model.release()
+    tables, kept = [], []
+    for benchmark in benchmarks:
+        comparison = _comparison(benchmark, models, measured, published[benchmark.name])
+        own = {
+            name: {task: why for task, why in tasks.items() if task in benchmark.kinds}
+            for name, tasks in failed.items()
+        }
+        data = _data(benchmark, models, comparison, {n: t for n, t in own.items() if t})
+        write_json(run.benchmarks / f"{_file_name(benchmark.name)}.json", data)
+        tables.append(data["table"])
+        kept.append(data)
+    lacking = sum(len(tasks) for tasks in failed.values())
+    return BenchmarkResults("\n\n".join(tables), {"benchmarks": kept}, lacking)
+
+
+def _measure(
+    store: ResultStore,
+    model: Entrant,
+    benchmark: Benchmark,
+    measured: dict[str, dict[str, Measured]],
+    failed: dict[str, dict[str, str]],
+) -> None:
+    """Run what a model lacks of a benchmark; heads of one student go through a task together."""
+    count = len(benchmark.tasks)
+    for number, task in enumerate(benchmark.tasks, start=1):
+        name = task.metadata.name
+        for part in model.parts:
+            own, lost = measured.setdefault(part, {}), failed.setdefault(part, {})
+            if name in own or name in lost:
+                continue
+            try:
+                found = store.found(task, model.known(part))
+                if found is None and model.asked:
+                    loaded = model.loaded(part, task_instructions(benchmark))
+                    found = store.measure(task, loaded)
+                    say(f"{part}, {number} of {count}: {name} {found.score:.2f}")
+            except PipeError as error:
+                if str(error) not in lost.values():  # a model that cannot be loaded says so once
+                    say(f"{part}, {number} of {count}: {error}")
+                lost[name] = str(error)
+                continue
+            if found is not None:
+                own[name] = found
+        model.forget()
+
+
+def _comparison(
+    benchmark: Benchmark,
+    models: Sequence[Entrant],
+    measured: Mapping[str, Mapping[str, Measured]],
+    references: tuple[Scores, ...],
+) -> Comparison:
+    kinds = benchmark.kinds
+
+    def scores(model: Entrant, part: str) -> Scores:
+        found = measured.get(part, {})
+        own = {task: found[task] for task in kinds if task in found}
+        return Scores(
+            model=part,
+            tasks={task: one.score for task, one in own.items()},
+            dim=model.dims.get(part),
+            resampled={task: resampled(one.items, task) for task, one in own.items() if one.items},
+        )
+
+    def of(role: str) -> tuple[Scores, ...]:
+        found = [scores(one, part) for one in models if one.role == role for part in one.parts]
+        return tuple(one for one in found if one.tasks)
+
+    starts = of("start")
+    return Comparison(
+        teachers=of("teacher"),
+        start=starts[0] if starts else None,
+        students=of("student"),
+        kinds=kinds,
+        references=references,
+    )
+
+
+def _data(
+    benchmark: Benchmark,
+    models: Sequence[Entrant],
+    comparison: Comparison,
+    failed: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    first = next(iter((*comparison.students, *comparison.measured)), None)
+    done = len(first.tasks) if first else 0
+    whole = len(benchmark.tasks)
+    title = f"{benchmark.name}: {done} of {whole} tasks"
+    if comparison.references and done < whole:
+        title += "; means over fewer tasks do not compare with published ones"
+    lacking = sum(len(tasks) for tasks in failed.values())
+    notes = [f"{lacking} not measured; the reasons stand above and in the JSON"] if lacking else []
+    stage = next((model.stage for model in models if model.role == "student"), None)
+    return {
+        "benchmark": benchmark.name,
+        "tasks": whole,
+        "measured": done,
+        "stage": stage,
+        "mteb": version("mteb"),
+        "table": "\n".join([title, "", render(comparison), *notes]),
+        "failed": {name: dict(tasks) for name, tasks in failed.items()},
+        **as_dict(comparison),
+    }
+
+
+def _references(run: Run, benchmark: Benchmark, asked: Asked) -> tuple[Scores, ...]:
+    paper = paper_scores(benchmark.kinds) if benchmark.name == PAPER_BENCHMARK else ()
+    if asked.published is None:
+        return paper
+    hub = [t.model for t in run.recipe.teachers if re.fullmatch(r"[\w.-]+/[\w.-]+", t.model)]
+    models = list(dict.fromkeys([*asked.published_models, *PAPER_MODELS.values(), *hub]))
+    return (*paper, *published_scores(asked.published, models, benchmark.tasks))
+
+
+def _file_name(benchmark: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", benchmark).strip("-")

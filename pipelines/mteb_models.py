@@ -1,0 +1,222 @@
+"""The models of a run that can take part in a benchmark, loaded when they have something to do."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_prep.errors import PipeError, UsageError
+from data_prep.fingerprint import digest
+from pipelines.contenders import (
+    START,
+    Contender,
+    load_teacher,
+    start_contender,
+    student_contenders,
+    teacher_name,
+)
+from pipelines.run import Run
+from student.evaluation.mteb_model import Instruction, MtebModel
+from student.export_record import weights_digest as student_digest
+from student.model import Student
+from student.pooled_once import PooledOnce
+from student.saved import read_record
+from teacher_cache.config import TeacherConfig
+from teacher_cache.models import model_directory, weights_digest
+
+STUDENT = "student"
+_REVISION = 40
+_KEPT_NUMBERS = 2**29
+"""Numbers of pooled states that several heads share, 2 GiB."""
+
+_Loaded = tuple[list[Contender], PooledOnce | None]
+
+
+@dataclass
+class Entrant:
+    """A model that may take part: a student with its heads, the start, or a teacher.
+
+    Attributes:
+        role: ``student``, ``start`` or ``teacher``.
+        parts: What the table calls it; of a student, every head that takes part.
+        revision: What tells its weights and prompts from others.
+        asked: Whether it runs tasks; otherwise it takes part with the results that it has.
+        load: Gives its parts, and what heads share.
+        dims: Numbers in a vector, by part, as far as known.
+        stage: Of a student.
+    """
+
+    role: str
+    parts: tuple[str, ...]
+    revision: str
+    asked: bool
+    load: Callable[[], _Loaded]
+    dims: dict[str, int] = field(default_factory=dict)
+    stage: int | None = None
+    _contenders: dict[str, Contender] | None = None
+    _refused: PipeError | None = None
+    _pooled: PooledOnce | None = None
+
+    def known(self, part: str) -> MtebModel:
+        """The name and revision under which a part's results are kept; it cannot embed."""
+        return MtebModel(_not_loaded, part.replace(" ", "-"), self.revision)
+
+    def loaded(self, part: str, instructions: Mapping[str, Instruction]) -> MtebModel:
+        """Load the model, unless that is done.
+
+        Args:
+            part: One of ``parts``.
+            instructions: What each task asks for, for a model that takes instructions.
+
+        Raises:
+            PipeError: It cannot be loaded; it is not tried again.
+        """
+        if self._refused is not None:
+            raise self._refused
+        if self._contenders is None:
+            try:
+                found, self._pooled = self.load()
+            except PipeError as error:
+                self._refused = error
+                raise
+            self._contenders = {one.name: one for one in found}
+        return self._contenders[part].as_mteb(self.revision, instructions=instructions)
+
+    def forget(self) -> None:
+        """Drop what the heads of a student shared on a task."""
+        if self._pooled is not None:
+            self._pooled.forget()
+
+    def release(self) -> None:
+        """Let the model go, so that the next one has its memory."""
+        self._contenders = self._pooled = None
+        self.load = _released
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _not_loaded(texts: Sequence[str], roles: Sequence[str]) -> np.ndarray:
+    raise RuntimeError("this model is known by its name alone")
+
+
+def _released() -> _Loaded:
+    raise RuntimeError("this model was released")
+
+
+def entrants(
+    run: Run, models: Sequence[str], stage: int | None, *, all_heads: bool
+) -> list[Entrant]:
+    """Say which models take part: those asked for, and those that may have results from before.
+
+    Args:
+        run: The run.
+        models: ``student``, ``start`` and names of teachers.
+        stage: The student of which stage; None takes the last that is finished.
+        all_heads: Whether every head of the student takes part, or its default head alone.
+
+    Returns:
+        Teachers in the order of the recipe, those in the target first; the start; the student.
+
+    Raises:
+        UsageError: A model is none of these.
+        PipeError: ``student`` is asked for and no stage is finished.
+    """
+    configs = sorted(run.recipe.teachers, key=lambda config: not config.weight)
+    names = [STUDENT, START, *(config.name for config in configs)]
+    for model in models:
+        if model not in names:
+            raise UsageError(f"found no model {model!r}, expected one of {', '.join(names)}.")
+    found = [_teacher(config, asked=config.name in models) for config in configs]
+    if START in models or run.students.finished(0):
+        found.append(_start(run, asked=START in models))
+    number = stage or run.students.last_finished(len(run.recipe.stages))
+    if number and run.students.finished(number):
+        found.append(_student(run, number, asked=STUDENT in models, all_heads=all_heads))
+    elif STUDENT in models:
+        raise PipeError(
+            f"stage {number or 1} is not finished; run `pipe distill --stage {number or 1}` first, "
+            f"or name another model ({', '.join(names[1:])}) with --model."
+        )
+    return found
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _student(run: Run, number: int, *, asked: bool, all_heads: bool) -> Entrant:
+    directory = run.students.final(number)
+    record = read_record(directory)
+    heads = sorted(record.heads, key=lambda head: head != record.default_head)
+    parts = tuple(f"student {head}" for head in (heads if all_heads else heads[:1]))
+
+    def load() -> _Loaded:
+        most = _KEPT_NUMBERS if len(parts) > 1 else 0
+        pooled = PooledOnce(Student.load(directory).to(_device()), most)
+        return student_contenders(pooled), pooled
+
+    return Entrant(
+        STUDENT,
+        parts,
+        _revision_of(directory),
+        asked,
+        load,
+        dims={f"student {head}": width for head, width in record.heads.items()},
+        stage=number,
+    )
+
+
+def _start(run: Run, *, asked: bool) -> Entrant:
+    directory = run.students.final(0)
+    if run.students.finished(0):
+        return Entrant(
+            START,
+            (START,),
+            _revision_of(directory),
+            asked,
+            lambda: ([start_contender(Student.load(directory).to(_device()))], None),
+            dims={START: run.students.start_width or 0},
+        )
+    student = Student.from_start(run.recipe.student)
+    with tempfile.TemporaryDirectory() as scratch:  # as stage 1 will keep it
+        student.save(Path(scratch) / START)
+        revision = _revision_of(Path(scratch) / START)
+    return Entrant(
+        START,
+        (START,),
+        revision,
+        asked,
+        lambda: ([start_contender(student.to(_device()))], None),
+        dims={START: student.hidden},
+    )
+
+
+def _revision_of(directory: Path) -> str:
+    """Digest of what decides a saved student's vectors."""
+    record = read_record(directory)
+    decides = [student_digest(directory), record.prompts.model_dump(), record.max_tokens]
+    return digest(decides)[:_REVISION]
+
+
+def _teacher(config: TeacherConfig, *, asked: bool) -> Entrant:
+    name = teacher_name(config)
+    decides: list[object] = [config.identity()]
+    if config.sha256 is None and _lies_here(config):
+        with suppress(PipeError):  # a model without such files is told by its settings alone
+            decides.append(weights_digest(model_directory(config.model)))
+    return Entrant(
+        "teacher",
+        (name,),
+        digest(decides)[:_REVISION],
+        asked,
+        lambda: ([load_teacher(config)], None),
+        dims={name: config.dim},
+    )
+
+
+def _lies_here(config: TeacherConfig) -> bool:
+    return config.model.startswith("package:") or Path(config.model).expanduser().is_dir()

@@ -1,0 +1,236 @@
+"""mteb's own tasks and benchmarks: found by name, run, and never run twice."""
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.errors import PipeError, UsageError, first_line
+from data_prep.files import atomic_write
+from student.evaluation.items import Items
+from student.evaluation.mteb_library import quietly, require_mteb
+from student.evaluation.mteb_model import BATCH_SIZE, Instruction, MtebModel
+from student.evaluation.tasks import Measured
+
+_NEAREST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark of mteb, or one task alone.
+
+    Attributes:
+        name: As mteb names it.
+        tasks: mteb's tasks, without their data.
+    """
+
+    name: str
+    tasks: tuple[Any, ...]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The type of each task, by name."""
+        return {task.metadata.name: str(task.metadata.type) for task in self.tasks}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Find a benchmark or a task by name.
+
+    Args:
+        name: Such as ``MTEB(eng, v2)`` or ``STS12``.
+
+    Returns:
+        The benchmark; of a task alone, with that task.
+
+    Raises:
+        UsageError: mteb has neither; the nearest names are given.
+        PipeError: mteb is not installed.
+    """
+    require_mteb()
+    with quietly():
+        import mteb  # noqa: PLC0415  an extra
+
+        try:
+            found = mteb.get_benchmark(name)
+            return Benchmark(found.name, tuple(found.tasks))
+        except KeyError:
+            pass
+        try:
+            task = mteb.get_task(name)
+            return Benchmark(task.metadata.name, (task,))
+        except KeyError:
+            pass
+        benchmarks = {one.name for one in mteb.get_benchmarks()}
+        known = benchmarks | {one.metadata.name for one in mteb.get_tasks()}
+    # Names differ by case and blanks more often than by letters.
+    plain = {_plain(one): one for one in sorted(known)}
+    close = difflib.get_close_matches(_plain(name), plain, _NEAREST, cutoff=0.5)
+    nearest = ", ".join(repr(plain[one]) for one in close) or "nothing alike"
+    raise UsageError(
+        f"found no benchmark or task {name!r} in mteb, expected a name that it has; the nearest "
+        f"are {nearest}."
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().split())
+
+
+def task_instructions(benchmark: Benchmark) -> dict[str, Instruction]:
+    """The instruction of every task: its own, or the one of its type.
+
+    Args:
+        benchmark: The tasks.
+    """
+    own = {task.metadata.name: task for task in _with_parts(benchmark.tasks)}
+    return {
+        name: task.metadata.prompt or getattr(task, "abstask_prompt", "")
+        for name, task in own.items()
+    }
+
+
+def _with_parts(tasks: tuple[Any, ...]) -> Iterator[Any]:
+    for task in tasks:
+        yield task
+        yield from _with_parts(tuple(getattr(task, "tasks", ())))
+
+
+class ResultStore:
+    """Finished tasks of models, in mteb's own cache, and the figures of their items.
+
+    ``results/MODEL/REVISION/TASK.json`` below the directory is mteb's, ``items/...`` is ours.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open or make a store.
+
+        Args:
+            directory: Where it lies.
+
+        Raises:
+            PipeError: mteb is not installed.
+        """
+        require_mteb()
+        from mteb import ResultCache  # noqa: PLC0415  an extra
+
+        self.directory = directory
+        self._whole: set[Path] = set()
+        self._cache = ResultCache(directory)
+
+    def found(self, task: Any, model: MtebModel) -> Measured | None:
+        """Look for a finished task; a file that was not written whole is removed.
+
+        Args:
+            task: mteb's task.
+            model: The model, of which only name and revision count.
+
+        Returns:
+            What it got; None if it has yet to run, or a part of it.
+        """
+        with quietly():
+            path = self._cache.get_task_result_path(task.metadata.name, model.mteb_model_meta)
+            if path.parent not in self._whole:
+                _remove_torn(path.parent)
+                self._whole.add(path.parent)
+            result = self._cache.load_task_result(task.metadata.name, model.mteb_model_meta)
+            if result is None or result.get_missing_evaluations(task):
+                return None
+            return Measured(100 * float(result.get_score()), self._read_items(path))
+
+    def measure(self, task: Any, model: MtebModel) -> Measured:
+        """Run a task, or what is missing of it, and keep the result.
+
+        Args:
+            task: mteb's task.
+            model: The model.
+
+        Returns:
+            What it got.
+
+        Raises:
+            PipeError: Its data cannot be had, or it failed.
+        """
+        from mteb import evaluate  # noqa: PLC0415
+        from mteb.abstasks.aggregated_task import AbsTaskAggregate  # noqa: PLC0415
+
+        from student.evaluation.recorded import recorded  # noqa: PLC0415
+
+        name = task.metadata.name
+        with quietly():
+            if not isinstance(task, AbsTaskAggregate):
+                try:
+                    task.load_data()
+                except Exception as error:  # of many libraries
+                    raise PipeError(
+                        f"{name} is not measured: its data set {task.metadata.dataset['path']} is "
+                        f"neither in the cache of Hugging Face nor can it be fetched "
+                        f"({_why(error)}); fetch it where there is a network, and copy the "
+                        "cache (HF_HOME)."
+                    ) from None
+            try:
+                with recorded(task) as seen:
+                    found = evaluate(
+                        model,
+                        task,
+                        cache=self._cache,
+                        encode_kwargs={"batch_size": BATCH_SIZE, "show_progress_bar": False},
+                        show_progress_bar=False,
+                        co2_tracker=False,
+                    )
+                items = seen.items(float(found.task_results[0].get_score()))
+            except Exception as error:  # mteb runs code of many hands
+                raise PipeError(f"{name} is not measured: {_why(error)}.") from error
+            finally:
+                if task.data_loaded:
+                    task.unload_data()
+            path = self._cache.get_task_result_path(name, model.mteb_model_meta)
+        if items is not None:
+            self._write_items(path, items)
+        # As it is kept, which is rounded: the same now as when it is asked for again.
+        kept = self.found(task, model)
+        if kept is None:
+            raise PipeError(f"{name} is not measured: mteb did not keep a result for all of it.")
+        return kept
+
+    def _items(self, result: Path) -> Path:
+        inside = result.relative_to(self.directory / "results")
+        return (self.directory / "items" / inside).with_suffix(".npz")
+
+    def _write_items(self, result: Path, items: Items) -> None:
+        path = self._items(result)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {"figures": items.figures_N}
+        if items.gold_N is not None:
+            arrays["gold"] = items.gold_N
+        with atomic_write(path) as scratch, scratch.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    def _read_items(self, result: Path) -> Items | None:
+        path = self._items(result)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            if "gold" in arrays:
+                return Items("spearman", arrays["figures"], arrays["gold"])
+            return Items("mean", arrays["figures"])
+
+
+def _remove_torn(directory: Path) -> None:
+    """Remove files of mteb's that a process was killed in the middle of writing."""
+    for path in [*directory.glob("*.json"), *directory.glob("*.jsonl")]:
+        try:
+            text = path.read_text("utf-8")
+            for part in text.splitlines() if path.suffix == ".jsonl" else [text]:
+                json.loads(part)
+        except ValueError:
+            path.unlink()
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, PipeError):
+        return str(error).rstrip(".")
+    return f"{type(error).__name__}: {first_line(error)}".rstrip(".: ")

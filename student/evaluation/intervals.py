@@ -1,0 +1,150 @@
+"""Retention and gain with bootstrap intervals, so that nobody reads noise."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from student.evaluation.items import RESAMPLES
+from student.evaluation.lines import Line, on_line, resampled_tasks, table_lines
+
+CONFIDENCE = 95
+"""Percent of the resamples that lie within an interval."""
+
+LEAST_TASKS = 8
+"""Fewer tasks are no sample that could be drawn from."""
+
+_Floats = npt.NDArray[np.float64]
+
+
+class Scored(Protocol):
+    """What intervals need to know of a model."""
+
+    @property
+    def tasks(self) -> Mapping[str, float]:
+        """Score x 100 by task."""
+
+    @property
+    def resampled(self) -> Mapping[str, _Floats]:
+        """Scores x 100 of resampled items, (R,), of the tasks whose items are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its interval.
+
+    Attributes:
+        value: The figure.
+        low: Lower end of the interval; None where nothing can be resampled.
+        high: Upper end.
+        over: What was resampled: the ``items`` of the tasks, or the ``tasks``.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    over: Literal["items", "tasks"] | None = None
+
+    def text(self, form: str, unit: str = "") -> str:
+        """Write it for people, such as ``98.9% [98.1, 99.6]``.
+
+        Args:
+            form: Format of each number.
+            unit: Behind the figure.
+        """
+        within = "" if self.low is None else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.value:{form}}{unit}{within}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, as JSON-like data."""
+        return asdict(self)
+
+
+def retention(student: Scored, other: Scored, kinds: Mapping[str, str]) -> dict[str, Estimate]:
+    """The share of another model's score that the student keeps, in percent.
+
+    Args:
+        student: The student.
+        other: A teacher.
+        kinds: The type of each task.
+
+    Returns:
+        100 x student / other on every line of the tasks that both have and on which the other
+        scores above 0 (``student.evaluation.lines.table_lines``).
+    """
+    return {
+        name: _estimate(100 * (ours / theirs), _resampled_ratio(line, student, other))
+        for name, line, ours, theirs in _common(student, other, kinds)
+        if theirs > 0
+    }
+
+
+def gain(student: Scored, start: Scored, kinds: Mapping[str, str]) -> dict[str, Estimate]:
+    """Points that the student gained over the model it started from.
+
+    Args:
+        student: The student.
+        start: Its start.
+        kinds: The type of each task.
+
+    Returns:
+        student - start on every line of the tasks that both have.
+    """
+    return {
+        name: _estimate(ours - theirs, _resampled_gain(line, student, start))
+        for name, line, ours, theirs in _common(student, start, kinds)
+    }
+
+
+_Resampled = tuple[_Floats, Literal["items", "tasks"]] | None
+
+
+def _common(
+    one: Scored, other: Scored, kinds: Mapping[str, str]
+) -> list[tuple[str, Line, float, float]]:
+    tasks = [task for task in one.tasks if task in other.tasks]
+    found = []
+    for name, line in table_lines(tasks, kinds).items():
+        ours, theirs = on_line(line, one.tasks), on_line(line, other.tasks)
+        if ours is not None and theirs is not None:
+            found.append((name, line, ours, theirs))
+    return found
+
+
+def _both(
+    line: Line, one: Scored, other: Scored
+) -> tuple[_Floats, _Floats, Literal["items", "tasks"]] | None:
+    """Paired resampled scores of both models: of items where all are known, else of tasks."""
+    if all(task in one.resampled and task in other.resampled for task in line):
+        ours, theirs = (
+            np.sum([weight * model.resampled[task] for task, weight in line.items()], axis=0)
+            for model in (one, other)
+        )
+        return ours, theirs, "items"
+    if len(line) < LEAST_TASKS:
+        return None
+    ours, theirs = (resampled_tasks(line, model.tasks, RESAMPLES) for model in (one, other))
+    return ours, theirs, "tasks"
+
+
+def _resampled_ratio(line: Line, student: Scored, other: Scored) -> _Resampled:
+    both = _both(line, student, other)
+    if both is None or not np.all(both[1] > 0):
+        return None
+    return 100 * (both[0] / both[1]), both[2]
+
+
+def _resampled_gain(line: Line, student: Scored, start: Scored) -> _Resampled:
+    both = _both(line, student, start)
+    return None if both is None else (both[0] - both[1], both[2])
+
+
+def _estimate(value: float, resampled: _Resampled) -> Estimate:
+    if resampled is None or not np.all(np.isfinite(resampled[0])):
+        return Estimate(value)
+    outside = (100 - CONFIDENCE) / 2
+    low, high = np.percentile(resampled[0], [outside, 100 - outside])
+    # Of very few items the percentiles may both lie on one side of the figure.
+    return Estimate(value, min(float(low), value), max(float(high), value), resampled[1])

@@ -1,0 +1,207 @@
+"""Benchmarks of mteb on a run: cached, resumed, compared; small tasks on disk stand in for real."""
+
+import json
+import shutil
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from data_prep.errors import UsageError
+from pipelines.cli import cli
+from student.evaluation.benchmarks import find_benchmark
+from student.evaluation.mteb_library import require_mteb
+from student.evaluation.published import PAPER_BENCHMARK, paper_scores
+
+require_mteb()
+
+from mteb.abstasks import AbsTaskSTS  # noqa: E402
+from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
+from mteb.benchmarks.benchmark import Benchmark  # noqa: E402
+
+WORDS = ("read", "file", "write", "list", "of", "a", "path", "open")
+
+
+def task(name, directory):
+    """A task whose data set is a directory."""
+    metadata = TaskMetadata(
+        name=name,
+        description="A stand-in.",
+        dataset={"path": str(directory), "revision": "1"},
+        type="STS",
+        category="t2t",
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score="cosine_spearman",
+        prompt="Say the same.",
+    )
+    return type(name, (AbsTaskSTS,), {"metadata": metadata})
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    """Two tasks with data and one without, and a benchmark of them."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    known = {}
+    for number, name in enumerate(["TinyA", "TinyB"]):
+        directory = tmp_path / name
+        directory.mkdir()
+        rows = []
+        for i in range(12):
+            own = [WORDS[(i + number + j) % 8] for j in range(4)]
+            other = [*own[: i % 4], *(f"other{i}{j}" for j in range(4 - i % 4))]
+            pair = {"sentence1": " ".join(own), "sentence2": " ".join(other), "score": i % 4}
+            rows.append(pair)
+        (directory / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        known[name] = task(name, directory)
+    known["TinyAbsent"] = task("TinyAbsent", tmp_path / "absent")
+    registry = sys.modules["mteb.get_tasks"]._TASKS_REGISTRY
+    for name, one in known.items():
+        monkeypatch.setitem(registry, name, one)
+    benchmarks = sys.modules["mteb.benchmarks.get_benchmark"]._build_registry()
+    whole = Benchmark(name="Tiny(eng)", tasks=[known["TinyA"](), known["TinyB"]()])
+    monkeypatch.setitem(benchmarks, whole.name, whole)
+    return known
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run."""
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+def evaluate(run, *options):
+    done = CliRunner().invoke(cli, ["eval", "--run", str(run), *options])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def test_a_benchmark_is_run_once_and_compared(run, tasks, monkeypatch):
+    options = ("--mteb", "Tiny(eng)", "--model", "student", "--model", "start", "--heads", "all")
+    done = evaluate(run, *options)
+    assert done.exit_code == 0, done.output
+    kept = json.loads((run / "eval" / "mteb" / "Tiny-eng.json").read_text())
+    assert (kept["benchmark"], kept["measured"]) == ("Tiny(eng)", 2)
+    assert [one["model"] for one in kept["students"]] == ["student fc1", "student fc2"]
+    assert kept["start"]["mean"] == pytest.approx(sum(kept["start"]["tasks"].values()) / 2)
+    assert kept["teachers"] == []
+    gained = kept["students"][0]["gain_intervals"]["mean"]
+    assert gained["over"] == "items"
+    assert gained["low"] <= gained["value"] <= gained["high"]
+    files = {path.name for path in (run / "eval/mteb/results").rglob("*.json")}
+    assert files == {"TinyA.json", "TinyB.json", "model_meta.json"}
+
+    def again(*_, **__):
+        raise AssertionError("a finished task ran again")
+
+    monkeypatch.setattr("mteb.evaluate", again)
+    second = evaluate(run, *options, "--json")
+    assert second.exit_code == 0, second.output
+    (data,) = json.loads(second.stdout)["benchmarks"]
+    assert data == kept
+
+
+def test_a_killed_run_goes_on_with_the_task_that_was_not_whole(run, tasks, monkeypatch):
+    assert evaluate(run, "--mteb", "Tiny(eng)").exit_code == 0
+    before = json.loads((run / "eval" / "mteb" / "Tiny-eng.json").read_text())
+    (torn,) = (run / "eval/mteb/results").rglob("TinyB.json")
+    torn.write_text(torn.read_text()[:40])
+    seen = []
+    import mteb
+
+    real = mteb.evaluate
+    monkeypatch.setattr(
+        "mteb.evaluate", lambda model, one, **rest: seen.append(one) or real(model, one, **rest)
+    )
+    assert evaluate(run, "--mteb", "Tiny(eng)").exit_code == 0
+    assert [one.metadata.name for one in seen] == ["TinyB"]
+    assert json.loads((run / "eval" / "mteb" / "Tiny-eng.json").read_text()) == before
+
+
+def test_changed_weights_are_measured_anew(run, tasks):
+    assert evaluate(run, "--mteb", "TinyA").exit_code == 0
+    shutil.rmtree(run / "student" / "stage-3" / "final")
+    shutil.copytree(run / "student" / "stage-2" / "final", run / "student" / "stage-3" / "final")
+    assert evaluate(run, "--mteb", "TinyA").exit_code == 0
+    (student,) = (run / "eval/mteb/results").iterdir()
+    assert len(list(student.iterdir())) == 2
+
+
+def test_a_task_without_data_fails_alone(run, tasks):
+    done = evaluate(run, "--mteb", "TinyAbsent", "--mteb", "TinyA")
+    assert done.exit_code == 1
+    assert "neither in the cache of Hugging Face nor can it be fetched" in done.stderr
+    assert "TinyA: 1 of 1 tasks" in done.stdout
+    kept = json.loads((run / "eval" / "mteb" / "TinyAbsent.json").read_text())
+    assert "TinyAbsent is not measured" in kept["failed"]["student fc1"]["TinyAbsent"]
+
+
+def test_teachers_and_the_start_need_no_stage(inputs, tasks, tmp_path):
+    options = ("--recipe", str(inputs), "--mteb", "TinyA")
+    done = evaluate(tmp_path / "new", *options, "--model", "dummy", "--model", "start")
+    assert done.exit_code == 0, done.output
+    kept = json.loads((tmp_path / "new" / "eval" / "mteb" / "TinyA.json").read_text())
+    assert [one["model"] for one in kept["teachers"]] == ["dummy"]
+    assert kept["start"]["tasks"].keys() == {"TinyA"}
+    done = evaluate(tmp_path / "new", *options)
+    assert done.exit_code == 1
+    assert "stage 1 is not finished" in done.stderr
+    done = evaluate(tmp_path / "new", *options, "--model", "nobody")
+    assert done.exit_code == 2
+    assert "expected one of student, start, dummy, second" in done.stderr
+
+
+def test_results_from_before_stand_beside_new_ones(run, tasks):
+    assert evaluate(run, "--mteb", "TinyA", "--model", "second").exit_code == 0
+    assert evaluate(run, "--mteb", "TinyA").exit_code == 0
+    kept = json.loads((run / "eval" / "mteb" / "TinyA.json").read_text())
+    assert [one["model"] for one in kept["teachers"]] == ["second"]
+    assert "TinyA" in kept["students"][0]["retention"]["second"]
+
+
+def test_published_results_stand_beside_ours(run, tasks, tmp_path):
+    assert evaluate(run, "--mteb", "TinyA").exit_code == 0
+    (ours,) = (run / "eval/mteb/results").rglob("TinyA.json")
+    theirs = tmp_path / "published" / "results" / "someone__model" / "abc"
+    theirs.mkdir(parents=True)
+    shutil.copy(ours, theirs)
+    options = ("--published", str(tmp_path / "published"), "--published-model", "someone/model")
+    done = evaluate(run, "--mteb", "TinyA", *options)
+    assert done.exit_code == 0, done.output
+    kept = json.loads((run / "eval" / "mteb" / "TinyA.json").read_text())
+    (reference,) = kept["references"]
+    assert reference["model"] == "someone/model (published)"
+    assert reference["tasks"] == pytest.approx(kept["students"][0]["tasks"])
+    (tmp_path / "empty").mkdir()
+    done = evaluate(run, "--mteb", "TinyA", "--published", str(tmp_path / "empty"))
+    assert done.exit_code == 1
+    assert "results/MODEL/REVISION/TASK.json" in done.stderr
+
+
+def test_unknown_names_come_with_the_nearest():
+    with pytest.raises(UsageError, match=r"'MTEB\(eng, v1\)'"):
+        find_benchmark("mteb(eng,v1)")
+    with pytest.raises(UsageError, match="'STS12'"):
+        find_benchmark("sts 12")
+    with pytest.raises(UsageError, match="nothing alike"):
+        find_benchmark("@@@@@@@@@")
+
+
+def test_the_papers_table_is_of_the_benchmarks_tasks():
+    benchmark = find_benchmark(PAPER_BENCHMARK)
+    assert len(benchmark.tasks) == 56
+    counts = {"Classification": 12, "Clustering": 11, "PairClassification": 3, "Reranking": 4}
+    counts |= {"Retrieval": 15, "STS": 10, "Summarization": 1}
+    for scores in paper_scores(benchmark.kinds):
+        # The printed mean over 56 sets is that of the printed means of the types.
+        mean = sum(n * scores.published[f"{kind} ({n})"] for kind, n in counts.items()) / 56
+        assert mean == pytest.approx(scores.published["mean"], abs=0.02)
+
+
+def test_options_of_benchmarks_need_one(run):
+    for options in (("--model", "start"), ("--heads", "all"), ("--published", ".")):
+        done = evaluate(run, *options)
+        assert done.exit_code == 2
+        assert "--mteb" in done.stderr
