@@ -32,7 +32,8 @@ from pipelines.report_page.tables import (
     time_table,
 )
 
-_FIGURE: Final = re.compile(r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(e[+-]?[0-9]+)?%?")
+_NUMBER: Final = r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(e[+-]?[0-9]+)?"
+_FIGURE: Final = re.compile(rf"{_NUMBER}%?( \[{_NUMBER}, {_NUMBER}\])?")
 _MARKS: Final = {
     "o": "M17,2.8a3.2,3.2 0 1,0 0.01,0z",
     "s": "M14,3h6v6h-6z",
