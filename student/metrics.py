@@ -89,9 +89,15 @@ def _numbers(line: str) -> Mapping[str, float] | None:
         return None
     if not isinstance(metrics, dict):
         return None
-    found = {
-        name: value
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    found = {name: value for name, value in metrics.items() if _is_number(value)}
     return found if isinstance(found.get("step"), int) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no integer beyond those."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

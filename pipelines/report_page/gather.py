@@ -1,6 +1,7 @@
 """Reading a run for its report; what is missing or damaged becomes a sentence."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -71,7 +72,8 @@ def _standing(run: Run) -> Found[tuple[str, ...]]:
     if found.facts is None:
         return Found(notes=found.notes)
     width = max(len(line.what) for line in found.facts)
-    return Found(tuple(line.as_line(width) for line in found.facts))
+    # Without how long ago a line was logged: a report is read later.
+    return Found(tuple(replace(line, pace=None).as_line(width) for line in found.facts))
 
 
 def _corpus(run: Run) -> Found[CorpusFacts]:
@@ -117,6 +119,7 @@ def _stages(run: Run) -> Found[tuple[StageFacts, ...]]:
             metrics=metrics,
         )
         stages.append(stage)
+        named = f"Stage {number} ({settings.name})"
         notes += [*recorded.notes, *selected.notes]
         if metrics.damaged:
             notes.append(
@@ -125,12 +128,17 @@ def _stages(run: Run) -> Found[tuple[StageFacts, ...]]:
                 "out."
             )
         if not finished:
-            begun = f"has come to step {stage.step:,} of {settings.steps:,}"
-            state = begun if metrics.lines or stage.step else "has not begun"
+            reached = max(stage.step, *(int(line["step"]) for line in metrics.lines), 0)
+            begun = f"has come to step {reached:,} of {settings.steps:,}"
+            state, verb = (
+                (begun, "goes on")
+                if metrics.lines or stage.step
+                else ("has not begun", "begins it")
+            )
             command = _command("distill", run, f"--stage {number}")
-            notes.append(f"{stage.title.capitalize()} {state}; {command} goes on.")
+            notes.append(f"{named} {state}; {command} {verb}.")
         elif not metrics.lines:
-            notes.append(f"{stage.title.capitalize()} is finished and has left no metrics.")
+            notes.append(f"{named} is finished and has left no metrics.")
     return Found(tuple(stages), tuple(notes))
 
 

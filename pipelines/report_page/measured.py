@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 AGREEMENTS: Final = {"cosine": "cosine", "spearman": "Spearman", "kendall": "Kendall"}
 """Measures of held-out agreement, and what people call them."""
@@ -75,8 +75,8 @@ class Model(_Kept):
     tasks: dict[str, float] = {}
     lines: dict[str, float] = {}
     mean: float | None = None
-    dim: int | None = None
-    parameters: int | None = None
+    dim: int | None = Field(default=None, ge=0, le=2**24)
+    parameters: int | None = Field(default=None, ge=0, le=10**15)
     texts_per_s: float | None = None
     held_out: Agreement | None = None
 

@@ -159,7 +159,9 @@ def _kept_by_head(measured: Measured, teacher: Model, measure: str, look: Look) 
     points = sorted(
         (float(student.dim), kept.value, kept.low, kept.high)
         for student in measured.students
-        if student.dim and (kept := student.kept(teacher, measure)) is not None
+        if student.dim
+        and (kept := student.kept(teacher, measure)) is not None
+        and math.isfinite(kept.value)
     )
     if not points:
         return None
@@ -199,7 +201,7 @@ def cost_plots(compared: Compared, place: int, speeds: Mapping[str, float]) -> P
             speed = speeds.get(model.model, shared)
             cost = speed if axis == "speed" else float(model.parameters or 0)
             score = measured.score(model)
-            if cost > 0 and score is not None and math.isfinite(score):
+            if 0 < cost < math.inf and score is not None and math.isfinite(score):
                 points.append((kind, model.model, cost, score))
         if not points:
             continue

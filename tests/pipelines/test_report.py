@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 
 import pytest
@@ -79,6 +80,15 @@ def test_equal_runs_give_equal_reports(run):
     first = write_report(run).path.read_bytes()
     assert write_report(run).path.read_bytes() == first
     assert write_report(run, run.directory / "other.html").path.read_bytes() == first
+
+
+def test_a_report_of_a_stage_half_done_does_not_change_with_the_hour(run):
+    for path in (run.students.final(3), run.students.checkpoint(3, 20)):
+        shutil.rmtree(path)
+    first = write_report(run).path.read_bytes()
+    os.utime(run.students.metrics(3), (0, 0))
+    assert write_report(run).path.read_bytes() == first
+    assert b"Stage 3 (reduce) has come to step 20 of 20" in first
 
 
 def test_the_command_says_where_it_is_and_what_is_missing(run):
@@ -219,6 +229,20 @@ def test_an_evaluation_of_other_weights_is_said_to_be_old(run):
     run.results.write_text(json.dumps(results))
     _, notes = report(run)
     assert any("of other weights" in note for note in notes)
+
+
+def test_figures_that_are_none_stop_nothing(run):
+    results = json.loads(run.results.read_text())
+    for student in results["students"]:
+        student["held_out"] |= {"spearman": math.nan, "kendall": math.inf}
+        student["texts_per_s"] = math.inf
+    run.results.write_text(json.dumps(results))
+    page, _ = report(run)
+    assert not page.faults
+    assert "held-out Spearman" in page.text
+    results["students"][0]["dim"] = 10**400
+    run.results.write_text(json.dumps(results))
+    assert any("cannot be read" in note for note in gather(run).notes)
 
 
 def test_what_was_measured_on_images_is_shown(run):

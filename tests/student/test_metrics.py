@@ -48,6 +48,9 @@ def test_every_whole_line_is_read(tmp_path, end, damaged):
 
 def test_what_is_no_finite_number_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "loss": NaN, "a": Infinity, "b": "x", "c": true, "d": 2}\n')
-    assert read_metrics(path).lines == ({"step": 1, "d": 2},)
+    path.write_text(
+        '{"step": 1, "loss": NaN, "a": Infinity, "b": "x", "c": true, "d": 2}\n'
+        f'{{"step": 2, "e": 1{"0" * 400}}}\n{{"step": 1{"0" * 400}}}\n'
+    )
+    assert read_metrics(path) == MetricLines(({"step": 1, "d": 2}, {"step": 2}), 1)
     assert read_metrics(tmp_path / "none.jsonl") == MetricLines()
