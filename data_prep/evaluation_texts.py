@@ -68,6 +68,7 @@ def _files(place: str) -> list[tuple[str, Path, Callable[[Path], Iterator[str]]]
         for name, path in zip(names, found, strict=True)
         if (reader := _reader(path.name.lower())) is not None
         and not any(part.startswith(".") for part in name.parts)
+        and not path.name.endswith(_INSTRUCTION)
     ]
 
 
@@ -130,6 +131,9 @@ _READERS: dict[tuple[str, ...], Callable[[Path], Iterator[str]]] = {
     (".txt",): _plain,
     (".parquet",): _parquet,
 }
+_INSTRUCTION = ".instruction.txt"
+"""Says what an evaluation set's task is, and is no text of it."""
+
 _KINDS = "JSON lines, JSON, TSV, CSV or plain text, each plain or gzipped, or Parquet"
 
 

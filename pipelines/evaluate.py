@@ -24,6 +24,7 @@ from pipelines.run import Run
 from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.items import resampled
+from student.evaluation.mteb_library import check_mteb
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import Comparison, Scores, as_dict, render
@@ -63,6 +64,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     # Before the files are read: what changes while they are read is measured anew.
     of = subject(run, number, where)
     found = find_sets(where) if where else ()
+    if found:
+        check_mteb()
     # First of all: pairs that cannot be read must not cost what was measured before.
     seen = evaluate_images(run, number)
     rows = read_held_out(run)

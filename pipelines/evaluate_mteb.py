@@ -29,6 +29,7 @@ from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.benchmarks import Benchmark, ResultStore, find_benchmark, task_instructions
 from student.evaluation.items import resampled
+from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import (
     PAPER_BENCHMARK,
     PAPER_MODELS,
@@ -100,6 +101,8 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     published = {b.name: _references(run, b, asked) for b in benchmarks}
     measured: dict[str, dict[str, Measured]] = {}
     failed: dict[str, dict[str, str]] = {}
+    if not reach_hub():
+        say("the hub of Hugging Face is not asked: data sets come from its cache on this machine")
     for model in models:
         for benchmark in benchmarks:
             _measure(store, model, benchmark, measured, failed)
@@ -196,6 +199,7 @@ def _data(
         title += "; means over fewer tasks do not compare with published ones"
     lacking = sum(len(tasks) for tasks in failed.values())
     notes = [f"{lacking} not measured; the reasons stand above and in the JSON"] if lacking else []
+    table = ["", render(comparison)] if comparison.models else []
     stage = next((model.stage for model in models if model.role == "student"), None)
     return {
         "benchmark": benchmark.name,
@@ -203,7 +207,7 @@ def _data(
         "measured": done,
         "stage": stage,
         "mteb": version("mteb"),
-        "table": "\n".join([title, "", render(comparison), *notes]),
+        "table": "\n".join([title, *table, *notes]),
         "failed": {name: dict(tasks) for name, tasks in failed.items()},
         **as_dict(comparison),
     }

@@ -150,5 +150,5 @@ def current_results(run: Run) -> Results | None:
 def _files(found: SetFiles, root: Path) -> list[list[Any]]:
     """Name, size and time of change of each of a set's files."""
     inside = sorted(found.path.iterdir()) if found.path.is_dir() else [found.path]
-    stats = [(path, path.stat()) for path in inside if path.is_file()]
+    stats = [(p, p.stat()) for p in [*inside, found.instruction] if p.is_file()]
     return [[str(path.relative_to(root)), s.st_size, s.st_mtime_ns] for path, s in stats]

@@ -13,7 +13,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from student.config import StageConfig
 from student.evaluation.heldout import held_out_agreement
-from student.evaluation.mteb_library import require_mteb
+from student.evaluation.mteb_library import check_mteb
 from student.evaluation.mteb_model import MtebModel
 from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
 from student.evaluation.tasks import LocalTask
@@ -132,7 +132,7 @@ def read_material(
 def _chosen(stage: StageConfig, sets: Path | None) -> list[SetFiles]:
     if not stage.evaluate_sets:
         return []
-    require_mteb()
+    check_mteb()
     if sets is None:
         raise PipeError(
             f"stage {stage.name} is measured on {', '.join(stage.evaluate_sets)}, and the recipe "

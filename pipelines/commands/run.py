@@ -12,10 +12,11 @@ from pipelines.plan import plan
 from pipelines.prepare import prepare_run
 from pipelines.report import result, say
 from pipelines.report_page import write_report
-from pipelines.results import current_results
+from pipelines.results import current_results, recipe_sets
 from pipelines.run import Run
 from pipelines.sessions import session
 from pipelines.teach import teach
+from student.evaluation.mteb_library import check_mteb
 
 
 @click.command("run")
@@ -30,6 +31,8 @@ def command(run: Run, as_json: bool) -> None:
       pipe run --recipe laptop --run r --set corpus.texts=5000
       pipe run --run r --json
     """
+    if recipe_sets(run) is not None:
+        check_mteb()  # before days of work, not behind them
     run.begin()
     say(plan(run).as_text())
     prepare_run(run, Processes())

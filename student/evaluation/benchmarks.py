@@ -154,6 +154,7 @@ class ResultStore:
         Raises:
             PipeError: Its data cannot be had, or it failed.
         """
+        from datasets.exceptions import DatasetNotFoundError  # noqa: PLC0415
         from mteb import evaluate  # noqa: PLC0415
         from mteb.abstasks.aggregated_task import AbsTaskAggregate  # noqa: PLC0415
 
@@ -165,12 +166,7 @@ class ResultStore:
                 try:
                     task.load_data()
                 except Exception as error:  # of many libraries
-                    raise PipeError(
-                        f"{name} is not measured: its data set {task.metadata.dataset['path']} is "
-                        f"neither in the cache of Hugging Face nor can it be fetched "
-                        f"({_why(error)}); fetch it where there is a network, and copy the "
-                        "cache (HF_HOME)."
-                    ) from None
+                    raise _no_data(task, error) from None
             try:
                 with recorded(task) as seen:
                     found = evaluate(
@@ -182,6 +178,8 @@ class ResultStore:
                         co2_tracker=False,
                     )
                 items = seen.items(float(found.task_results[0].get_score()))
+            except (OSError, DatasetNotFoundError) as error:  # a task that is made of others
+                raise _no_data(task, error) from None
             except Exception as error:  # mteb runs code of many hands
                 raise PipeError(f"{name} is not measured: {_why(error)}.") from error
             finally:
@@ -228,6 +226,16 @@ def _remove_torn(directory: Path) -> None:
                 json.loads(part)
         except ValueError:
             path.unlink()
+
+
+def _no_data(task: Any, error: Exception) -> PipeError:
+    # A task that is made of others has no data set of its own.
+    place = "" if getattr(task, "tasks", ()) else f" {task.metadata.dataset['path']}"
+    return PipeError(
+        f"{task.metadata.name} is not measured: its data set{place} is neither in the cache of "
+        f"Hugging Face nor can it be fetched ({_why(error)}); fetch it where there is a network, "
+        "and copy the cache (HF_HOME)."
+    )
 
 
 def _why(error: BaseException) -> str:

@@ -27,20 +27,22 @@ def table_lines(tasks: Sequence[str], kinds: Mapping[str, str]) -> dict[str, Lin
         kinds: The type of each, as MTEB names it; a task may lack one.
 
     Returns:
-        A line for each task; for each of several types one, called ``TYPE (number of tasks)``;
-        ``mean``; and ``mean by type`` if there are several types and every task has one.
+        A line for each task and ``mean``. If there are several types, and any has several tasks:
+        a line for each type, called ``TYPE (number of tasks)``, and, if every task has a type,
+        ``mean by type``.
 
     >>> list(table_lines(["a", "b", "c"], {"a": "STS", "b": "STS", "c": "Retrieval"}))
     ['a', 'b', 'c', 'STS (2)', 'Retrieval (1)', 'mean', 'mean by type']
     """
     lines: dict[str, Line] = {task: {task: 1.0} for task in tasks}
     by_kind = tasks_by_kind(tasks, kinds)
-    if len(by_kind) > 1:
+    several = len(by_kind) > 1 and any(len(members) > 1 for members in by_kind.values())
+    if several:
         for kind, members in by_kind.items():
             lines[f"{kind} ({len(members)})"] = dict.fromkeys(members, 1 / len(members))
     if tasks:
         lines[MEAN] = dict.fromkeys(tasks, 1 / len(tasks))
-    if len(by_kind) > 1 and all(task in kinds for task in tasks):
+    if several and all(task in kinds for task in tasks):
         lines[MEAN_BY_TYPE] = {
             task: 1 / len(by_kind) / len(members)
             for members in by_kind.values()

@@ -47,22 +47,6 @@ class _LocalRetrieval(AbsTaskRetrieval):
         self.data_loaded = True
 
 
-class _Listed:
-    """A data set whose columns are lists: mteb reads label by label, and a column is slow."""
-
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, column: str) -> list[Any]:
-        return list(self._data[column])
-
-    def select(self, rows: list[int]) -> Dataset:
-        return self._data.select(rows)
-
-
 class _LocalClassification(AbsTaskClassification):
     def __init__(self, data: ClassificationSet) -> None:
         self.metadata = _metadata(data, "Classification", "accuracy")
@@ -80,9 +64,6 @@ class _LocalClassification(AbsTaskClassification):
             }
         )
         self.data_loaded = True
-
-    def _undersample_data(self, dataset: Dataset, *rest: Any) -> Any:
-        return super()._undersample_data(_Listed(dataset), *rest)
 
 
 _TASKS: dict[type[EvaluationSet], Callable[[Any], AbsTask]] = {

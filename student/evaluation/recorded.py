@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskRetrieval, AbsTaskSTS
 
 from student.evaluation.items import Items
@@ -26,6 +27,7 @@ class Recorded:
         """
         self._main_score = main_score
         self._found: list[Items] = []
+        self._labels: list[Any] = []
 
     def sts(self, scores: Any, gold: Any) -> None:
         """Note the pairs of ``AbsTaskSTS._calculate_scores``."""
@@ -43,6 +45,7 @@ class Recorded:
 
     def classification(self, labels: Any, predictions: Any) -> None:
         """Note the test texts of ``AbsTaskClassification._calculate_scores``; each draw calls."""
+        self._labels.append(labels)
         right = np.asarray(labels) == np.asarray(predictions)
         self._found.append(Items("mean", right.astype(np.float64)))
 
@@ -56,13 +59,16 @@ class Recorded:
             The figures; None if the score does not follow from them, as with a main score that is
             no mean, or a task in several parts.
         """
-        if not self._found or len({len(found.figures_N) for found in self._found}) > 1:
+        if not self._found:
             return None
         items = self._found[0]
-        if items.measure == "mean":  # of several draws, too
+        if len(self._found) > 1:
+            # Draws of one test set; several splits or languages have other texts.
+            if not self._labels or any(
+                not np.array_equal(labels, self._labels[0]) for labels in self._labels
+            ):
+                return None
             items = Items("mean", np.mean([found.figures_N for found in self._found], axis=0))
-        elif len(self._found) > 1:
-            return None
         return items if abs(items.score - main_score) < _ROUNDED else None
 
 
@@ -77,14 +83,20 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
         What is noted.
     """
     found = Recorded(task.metadata.main_score)
-    kinds: list[tuple[type, str, Callable[..., None]]] = [
-        (AbsTaskSTS, "_calculate_scores", found.sts),
-        (AbsTaskRetrieval, "task_specific_scores", found.retrieval),
-        (AbsTaskClassification, "_calculate_scores", found.classification),
+    kinds: list[tuple[type, str, Callable[[Any], Any]]] = [
+        (AbsTaskSTS, "_calculate_scores", partial(_noting, found.sts)),
+        (AbsTaskRetrieval, "task_specific_scores", partial(_noting, found.retrieval)),
+        (AbsTaskClassification, "_calculate_scores", partial(_noting_labels, found.classification)),
+        (AbsTaskClassification, "_undersample_data", _listing),
     ]
-    watched = [(name, note) for kind, name, note in kinds if isinstance(task, kind)]
-    for name, note in watched:
-        setattr(task, name, _noting(getattr(task, name), note))
+    watched = [
+        (name, around)
+        for kind, name, around in kinds
+        # Tasks derived from these, such as multilabel ones, may score in their own way.
+        if isinstance(task, kind) and (kind is AbsTaskRetrieval or _inherits(task, kind, name))
+    ]
+    for name, around in watched:
+        setattr(task, name, around(getattr(task, name)))
     try:
         yield found
     finally:
@@ -92,10 +104,51 @@ def recorded(task: AbsTask) -> Iterator[Recorded]:
             delattr(task, name)
 
 
-def _noting(method: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+def _inherits(task: AbsTask, kind: type, name: str) -> bool:
+    return getattr(type(task), name) is getattr(kind, name)
+
+
+def _noting(note: Callable[..., None], method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def noted(*args: Any, **kwargs: Any) -> Any:
         note(*args, **kwargs)
         return method(*args, **kwargs)
 
     return noted
+
+
+def _noting_labels(note: Callable[..., None], method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same with the labels as an array: every measure reads a column's labels one by one."""
+
+    @wraps(method)
+    def noted(labels: Any, predictions: Any) -> Any:
+        labels = np.asarray(labels[:])
+        note(labels, predictions)
+        return method(labels, predictions)
+
+    return noted
+
+
+def _listing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def listed(data: Dataset, *args: Any, **kwargs: Any) -> Any:
+        return method(_Listed(data), *args, **kwargs)
+
+    return listed
+
+
+class _Listed:
+    """A data set whose columns are lists: drawing reads label by label, and a column is slow."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        columns: dict[str, list[Any]] = self._data.select_columns([column])[:]
+        return columns[column]
+
+    def select(self, rows: list[int]) -> Dataset:
+        return self._data.select(rows)

@@ -84,6 +84,7 @@ def test_every_kind_of_file(tmp_path) -> None:
     (tmp_path / "f.json").write_text(json.dumps(rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "g.parquet")
     (tmp_path / ".hidden.txt").write_text("hidden")
+    (tmp_path / "sts" / "a.instruction.txt").write_text("what to do")
     (tmp_path / "README.md").write_text("other")
     found = [(name, " ".join(words_of(text))) for name, text in texts_of(str(tmp_path))]
     names = ["b.jsonl.gz", "c.tsv", "d.csv", "e.txt", "f.json", "g.parquet", "sts/a.jsonl"]

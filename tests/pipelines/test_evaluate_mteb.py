@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from data_prep.errors import UsageError
 from pipelines.cli import cli
 from student.evaluation.benchmarks import find_benchmark
-from student.evaluation.mteb_library import require_mteb
+from student.evaluation.mteb_library import reach_hub, require_mteb
 from student.evaluation.published import PAPER_BENCHMARK, paper_scores
 
 require_mteb()
@@ -41,7 +41,8 @@ def task(name, directory):
 @pytest.fixture
 def tasks(tmp_path, monkeypatch):
     """Two tasks with data and one without, and a benchmark of them."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     known = {}
     for number, name in enumerate(["TinyA", "TinyB"]):
@@ -178,6 +179,22 @@ def test_published_results_stand_beside_ours(run, tasks, tmp_path):
     done = evaluate(run, "--mteb", "TinyA", "--published", str(tmp_path / "empty"))
     assert done.exit_code == 1
     assert "results/MODEL/REVISION/TASK.json" in done.stderr
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    asked = []
+
+    class Session:
+        def head(self, address, timeout):
+            asked.append(address)
+            raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_session", Session)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    assert not reach_hub()
+    assert not reach_hub()
+    assert len(asked) == 1
 
 
 def test_unknown_names_come_with_the_nearest():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,16 @@ def test_a_teacher_that_could_not_be_loaded_is_tried_again(copy):
     results.write_text(json.dumps(kept))
     assert invoke("run", "--run", str(copy)).exit_code == 0
     assert json.loads(results.read_text())["loaded"]["second"]
+
+
+def test_a_missing_mteb_is_told_before_the_work(inputs, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "mteb", raising=False)
+    monkeypatch.setattr("student.evaluation.mteb_library.find_spec", lambda name: None)
+    sets = f"--set=evaluation.sets={tmp_path}"
+    done = invoke("run", "--recipe", str(inputs), "--run", str(tmp_path / "run"), sets)
+    assert done.exit_code == 1
+    assert "pip install 'jasper-distill[mteb]'" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_files_of_the_sets_belong_to_an_evaluation(copy, tmp_path):

@@ -6,6 +6,7 @@ import torch
 
 from data_prep.errors import PipeError
 from student.encode import StudentEncoder, parameters_in_use
+from student.pooled_once import PooledOnce
 from teacher_cache.config import Prompts
 from tests.student.tiny_students import FAMILIES, HIDDEN, TEXTS, student
 
@@ -52,6 +53,35 @@ def test_prompt_goes_in_front_of_its_role_only() -> None:
     np.testing.assert_allclose(question, expected_question, atol=1e-6)
     np.testing.assert_allclose(passage, expected_passage, atol=1e-6)
     assert not np.allclose(question, passage, atol=1e-3)
+    other = plain.under(Prompts(question="query: "))
+    np.testing.assert_allclose(other.encode(["why?"], ["question"]), [question], atol=1e-6)
+    np.testing.assert_allclose(plain.encode(["why?"], ["question"]), [passage], atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [None, 2 * HIDDEN, 0])
+def test_heads_share_pooled_states_of_a_text_under_a_prompt(
+    most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, others, computed = student("bert"), Prompts(passage="find: "), []
+    plain = model.pooled
+
+    def counted(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        computed.extend(ids)
+        return plain(ids, mask)
+
+    heads = [name for name, _ in model.named_heads()]
+    expected = {
+        (head, prompts.passage): StudentEncoder(model, head).under(prompts).encode(TEXTS, PASSAGES)
+        for head in heads
+        for prompts in (model.prompts, others)
+    }
+    monkeypatch.setattr(model, "pooled", counted)
+    pooled = PooledOnce(model, most)
+    for (head, front), vectors in expected.items():
+        found = pooled.head(head, Prompts(passage=front))(TEXTS, PASSAGES)
+        np.testing.assert_allclose(found, vectors, atol=1e-6)
+    once = 2 * len(set(TEXTS))
+    assert len(computed) == (once if most is None else once * len(heads))
 
 
 def test_text_is_cut_at_max_tokens() -> None:

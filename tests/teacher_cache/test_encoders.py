@@ -8,7 +8,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from data_prep.errors import PipeError
-from teacher_cache.encoders import Encoder, load_encoder
+from teacher_cache.encoders import Encoder, load_encoder, under_prompts
 from teacher_cache.encoders.sentence_transformers import SentenceTransformersEncoder
 from teacher_cache.models import model_directory
 from teacher_cache.teachers import TEACHERS
@@ -98,6 +98,10 @@ def test_a_prompt_is_text_in_front(
     written = encoders[name].encode(["search for this: " + text for text in few], passages(few))
     np.testing.assert_allclose(asked[[0, 2]], written[[0, 2]], atol=1e-5)
     np.testing.assert_allclose(asked[[1, 3]], plain[[1, 3]], atol=1e-5)
+    other = under_prompts(encoders[name], TEACHERS[name], teacher.prompts)
+    again = other.encode(few, ["question", "passage"] * 2)
+    np.testing.assert_array_equal(again, asked)
+    np.testing.assert_array_equal(encoders[name].encode(few, passages(few)), plain)
 
 
 @pytest.mark.parametrize("name", SMALL)
