@@ -19,6 +19,7 @@ _COMMANDS = {
     "distill": "distill",
     "eval": "evaluate",
     "export": "export",
+    "report": "report",
     "status": "status",
     "plan": "plan",
     "corpus": "corpus",

@@ -8,6 +8,7 @@ from pipelines.captions_commands import of_captions
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
+from pipelines.sessions import session
 from student.distillation import Distillation, StageData
 from student.ranks import ALONE, Ranks
 from student.stage_rows import RowChoice
@@ -56,7 +57,11 @@ def distill(
         pairs=pairs,
         logging=logging,
     )
-    with of_captions() if pairs is not None else nullcontext():
+    worked = ranks.first and number <= len(recipe.stages) and not run.students.finished(number)
+    with (
+        of_captions() if pairs is not None else nullcontext(),
+        session(run.directory, f"stage {number}", worked=worked, processes=ranks.count),
+    ):
         return run_stage(distillation, number, say, ranks)
 
 

@@ -1,25 +1,28 @@
 """Where a run stands."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
+from pipelines.captions_commands import TEACH
 from pipelines.captions_progress import captions_progress
 from pipelines.report import duration
-from pipelines.results import current_results
+from pipelines.results import Results, current_results
 from pipelines.run import Run
+from pipelines.stage_pace import StagePace
 from student.config import CAPTIONS_TEACHER
 from student.export_record import ExportRecord, weights_digest
-from student.metrics import last_metrics
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.progress import TeacherProgress, teacher_progress
 from teacher_cache.store import TeacherStore
 
-_TEACHER_FIELDS = ("running", "missing", "bad", "rows_left", "rows_per_second", "seconds_left")
+_TEACHER_FIELDS = (
+    "running", "missing", "bad", "rows_left", "rows_per_second", "seconds_left", "running_on",
+    "written_by",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Progress:
         total: Units in all; None while nobody can know.
         unit: Rows, shards, steps or files.
         teacher: More about a teacher, once its shards are known.
-        metrics: The last line of a stage's metrics, once there is one.
+        pace: How a stage is getting on, once it has logged a line.
+        command: What does it, or goes on with it.
+        note: Why it counts as open though there is something.
     """
 
     what: str
@@ -40,7 +45,21 @@ class Progress:
     total: int | None
     unit: str
     teacher: TeacherProgress | None = None
-    metrics: Mapping[str, Any] | None = None
+    pace: StagePace | None = None
+    command: str = ""
+    note: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything is left to do."""
+        return self.done != self.total
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a live worker is at it, as far as anybody can tell from here."""
+        if self.teacher is not None:
+            return self.teacher.running > 0
+        return self.pace is not None and not self.pace.silent
 
     def as_line(self, width: int) -> str:
         """The line for people.
@@ -48,17 +67,19 @@ class Progress:
         Args:
             width: Columns for ``what``.
         """
-        mark = "done" if self.done == self.total else "open"
+        mark = "open" if self.open else "done"
         of = "" if self.total is None else f" of {self.total:,}"
         parts = [f"{mark:4}  {self.what:{width}}  {self.done:,}{of} {self.unit}"]
-        if self.teacher is not None and self.done != self.total:
+        if self.teacher is not None and self.open:
             parts += _more(self.teacher)
-        if self.metrics is not None and self.done != self.total:
-            parts.append(f"loss {self.metrics['loss']:.4f} at step {self.metrics['step']:,}")
+        if self.pace is not None and self.open:
+            parts += self.pace.as_words()
+        if self.note and self.open:
+            parts.append(self.note)
         return ", ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """The line for programs; a teacher's and a stage's have some more fields."""
+        """The line for programs; a teacher's, a stage's and an open one have some more fields."""
         data: dict[str, Any] = {
             "what": self.what,
             "done": self.done,
@@ -68,8 +89,12 @@ class Progress:
         if self.teacher is not None:
             more = asdict(self.teacher)
             data |= {name: more[name] for name in _TEACHER_FIELDS}
-        if self.metrics is not None:
-            data["metrics"] = dict(self.metrics)
+        if self.pace is not None:
+            data["metrics"] = dict(self.pace.metrics)
+            if self.open:
+                data |= self.pace.as_dict()
+        if self.open:
+            data |= {"under_way": self.under_way, "next": self.command, "note": self.note}
         return data
 
 
@@ -87,64 +112,80 @@ def status(run: Run) -> list[Progress]:
     """
     lines = []
     layout = None
+    prep = f"pipe prep --run {run.directory}"
     if (run.corpus / "manifest.json").exists():
         corpus = Corpus.open(run.corpus)
         layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
         lines.append(Progress("corpus", corpus.rows, corpus.rows, "rows"))
     else:
-        lines.append(Progress("corpus", 0, run.recipe.corpus.texts, "rows"))
+        lines.append(Progress("corpus", 0, run.recipe.corpus.texts, "rows", command=prep))
     store = None
     if (run.store / "manifest.json").exists():
         # A bad commit is counted and does not stop the count.
         store = TeacherStore.open(run.store, check_commits=False)
         layout = store.layout
-    lines += [_teacher(teacher, layout, store) for teacher in run.recipe.teachers]
-    lines += _pairs(run)
+    lines += [_teacher(run, teacher, layout, store) for teacher in run.recipe.teachers]
+    pairs, captions = _pairs(run, prep)
+    lines += pairs
     places = run.students
     for number, stage in enumerate(run.recipe.stages, start=1):
         step = stage.steps if places.finished(number) else places.last_checkpoint(number)
-        metrics = last_metrics(places.metrics(number))
-        what = f"stage {number} {stage.name}"
-        lines.append(Progress(what, step, stage.steps, "steps", metrics=metrics))
-    lines.append(Progress("eval", int(_evaluated(run)), 1, "tables"))
-    lines.append(Progress("export", int(_exported(run)), 1, "models"))
+        if stage.inputs == "images":
+            lines += captions  # their vectors are those of the stage before
+            captions = []
+        pace = StagePace.of(places.metrics(number), stage)
+        what, command = f"stage {number} {stage.name}", f"pipe distill --run {run.directory}"
+        command += f" --stage {number}"
+        lines.append(Progress(what, step, stage.steps, "steps", pace=pace, command=command))
+    lines += captions
+    for what, unit, found in (
+        ("eval", "tables", _evaluated(run)),
+        ("export", "models", _exported(run)),
+    ):
+        command = f"pipe {what} --run {run.directory}"
+        lines.append(Progress(what, int(found == ""), 1, unit, command=command, note=found or ""))
     return lines
 
 
-def _pairs(run: Run) -> list[Progress]:
-    """Where image-caption pairs and their captions' vectors stand."""
+def _pairs(run: Run, prep: str) -> tuple[list[Progress], list[Progress]]:
+    """Where image-caption pairs stand, and where their captions' vectors."""
     if run.recipe.pairs is None:
-        return []
+        return [], []
     what = f"teacher {CAPTIONS_TEACHER}, of captions"
-    found = captions_progress(run)
+    found, teach = captions_progress(run), f"{TEACH} --run {run.directory}"
     if found is None:
         wanted = run.recipe.pairs.pairs
-        return [Progress("pairs", 0, wanted, "rows"), Progress(what, 0, None, "shards")]
+        return (
+            [Progress("pairs", 0, wanted, "rows", command=prep)],
+            [Progress(what, 0, None, "shards", command=teach)],
+        )
     rows = PairCorpus.open(run.pairs).rows
-    return [
-        Progress("pairs", rows, rows, "rows"),
-        Progress(what, found.done, found.shards, "shards", found),
-    ]
+    return (
+        [Progress("pairs", rows, rows, "rows")],
+        [Progress(what, found.done, found.shards, "shards", found, command=teach)],
+    )
 
 
 def _teacher(
-    teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
+    run: Run, teacher: TeacherConfig, layout: ShardLayout | None, store: TeacherStore | None
 ) -> Progress:
     name = teacher.name
     what, unit = f"teacher {name}", "shards"
     if store and name in store.teachers and store.entry(name).fingerprint != teacher.fingerprint:
         what += " (its settings have changed: see `pipe teach`)"
+    command = f"pipe teach --run {run.directory} --teacher {name}"
     if layout is None:
-        return Progress(what, 0, None, unit)
+        return Progress(what, 0, None, unit, command=command)
     found = teacher_progress(store, name) if store else TeacherProgress.untouched(name, layout)
-    return Progress(what, found.done, found.shards, unit, found)
+    return Progress(what, found.done, found.shards, unit, found, command=command)
 
 
 def _more(found: TeacherProgress) -> list[str]:
+    hosts = ", ".join(f"{count:,} on {host}" for host, count in found.running_on.items())
     parts = [
         f"{count:,} {what}"
         for count, what in (
-            (found.running, "running"),
+            (found.running, f"running ({hosts})" if hosts else "running"),
             (found.missing, "missing"),
             (found.bad, "bad (see `pipe store verify`)"),
         )
@@ -159,22 +200,29 @@ def _more(found: TeacherProgress) -> list[str]:
     return parts
 
 
-def _evaluated(run: Run) -> bool:
-    """Whether the kept table is of the last stage as it is now."""
+def _evaluated(run: Run) -> str | None:
+    """Empty if the kept table is of the last stage as it is now; what it is of; None for none."""
     try:
-        return current_results(run) is not None
+        if current_results(run) is not None:
+            return ""
     except PipeError:
-        # The evaluation sets are not on this machine, so nobody can tell.
-        return False
+        return "the evaluation sets are not to be seen here, so nobody can tell of what"
+    last, kept = len(run.recipe.stages), Results.read(run.results)
+    if kept is None:
+        return None
+    return f"of stage {kept.of.stage}" if kept.of.stage != last else "of other weights or settings"
 
 
-def _exported(run: Run) -> bool:
-    """Whether the export is of the last stage as it is now."""
+def _exported(run: Run) -> str | None:
+    """Empty if the export is of the last stage as it is now; what it is of; None for none."""
     last = len(run.recipe.stages)
     record = ExportRecord.read(run.export)
-    if record is None or record.stage != last or not run.students.finished(last):
-        return False
-    return record.weights == weights_digest(run.students.final(last))
+    if record is None:
+        return None
+    if record.stage != last:
+        return f"of stage {record.stage}"
+    now = run.students.finished(last) and weights_digest(run.students.final(last))
+    return "" if record.weights == now else "of other weights"
 
 
 def as_text(lines: list[Progress]) -> str:
@@ -184,7 +232,14 @@ def as_text(lines: list[Progress]) -> str:
         lines: What ``status`` found.
     """
     width = max(len(line.what) for line in lines)
-    return "\n".join(line.as_line(width) for line in lines)
+    left = [line for line in lines if line.open]
+    now = ", ".join(line.what for line in left if line.under_way)
+    told = [line.as_line(width) for line in lines]
+    if now:
+        told += ["", f"under way: {now}"]
+    elif left:
+        told += ["", f"next: {left[0].what}, by `{left[0].command}`"]
+    return "\n".join(told)
 
 
 def as_data(lines: list[Progress]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pipelines.captions_commands import of_captions
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
+from pipelines.sessions import session
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder
 from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
@@ -46,7 +47,7 @@ def teach(
             cannot be loaded or run on the engine, or its vectors are unsound.
     """
     corpus = Corpus.open(run.corpus)
-    _fill(run.store, corpus, teachers, worker, executor, engine, options)
+    _fill(run, run.store, corpus, teachers, worker, executor, engine, options)
 
 
 def teach_captions(
@@ -76,10 +77,11 @@ def teach_captions(
     captions = PairCorpus.open(run.pairs).captions
     teachers = [captions_teacher(run)]
     with of_captions():
-        _fill(run.pairs_store, captions, teachers, worker, executor, engine, options)
+        _fill(run, run.pairs_store, captions, teachers, worker, executor, engine, options)
 
 
 def _fill(
+    run: Run,
     directory: Path,
     corpus: Corpus,
     teachers: Sequence[TeacherConfig],
@@ -94,7 +96,14 @@ def _fill(
     for teacher in teachers:
         require_whole(store, teacher.name, worker)
         load = partial(_load, teacher, engine, corpus, options)
-        fill_share(store, corpus, teacher, load, say, worker, executor, engine)
+        worked = bool(worker.share(_missing(store, teacher.name)))
+        with session(run.directory, f"teacher {teacher.name}", worked=worked):
+            fill_share(store, corpus, teacher, load, say, worker, executor, engine)
+
+
+def _missing(store: TeacherStore, teacher: str) -> list[int]:
+    committed = store.committed(teacher) if teacher in store.teachers else ()
+    return store.layout.missing(committed)
 
 
 def _load(teacher: TeacherConfig, engine: str, corpus: Corpus, options: TowerOptions) -> Encoder:

@@ -58,7 +58,7 @@ class StepClock:
     >>> with clock.part("forward"):
     ...     clock.count(texts=128, tokens=2048)
     >>> sorted(clock.take())
-    ['texts_per_second', 'time/forward', 'tokens_per_second']
+    ['steps_per_second', 'texts_per_second', 'time/forward', 'tokens_per_second']
     >>> clock.take()
     {}
     """
@@ -79,7 +79,7 @@ class StepClock:
         self._outside = 0.0
         self._open: dict[str, _Span] = {}
         self._spans: dict[str, list[_Span]] = defaultdict(list)
-        self._texts = self._tokens = 0
+        self._steps = self._texts = self._tokens = 0
 
     def start(self, name: str) -> None:
         """Begin a part; what began under the same name and did not end is forgotten.
@@ -121,12 +121,13 @@ class StepClock:
         self._outside += time.perf_counter() - began
 
     def count(self, texts: int, tokens: int) -> None:
-        """Count what a step, or a part of it, has gone through.
+        """Count what a step of this process has gone through.
 
         Args:
             texts: Texts.
             tokens: Tokens, without padding.
         """
+        self._steps += 1
         self._texts += texts
         self._tokens += tokens
 
@@ -135,8 +136,8 @@ class StepClock:
 
         Returns:
             ``time/PART`` as a share of the time that has passed, 0 to 1, for every part that was
-            measured; ``texts_per_second`` and ``tokens_per_second`` of this process. Empty if
-            nothing was measured.
+            measured; ``steps_per_second``, and ``texts_per_second`` and ``tokens_per_second`` of
+            this process. Empty if nothing was measured.
         """
         if not self._spans:
             self._reset()
@@ -147,6 +148,7 @@ class StepClock:
             f"time/{name}": sum(span.seconds() for span in spans) / passed
             for name, spans in self._spans.items()
         }
+        figures["steps_per_second"] = self._steps / passed
         figures["texts_per_second"] = self._texts / passed
         figures["tokens_per_second"] = self._tokens / passed
         self._reset()

@@ -4,9 +4,11 @@ Everything is read from the store's files, so that any machine that sees them ca
 does the work.
 """
 
+import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Self
@@ -14,7 +16,7 @@ from typing import Self
 from data_prep.errors import PipeError
 from teacher_cache.layout import ShardLayout
 from teacher_cache.manifest import Commit
-from teacher_cache.running import running
+from teacher_cache.running import running, workers
 from teacher_cache.store import TeacherStore
 
 _TIMED_SHARDS = 64
@@ -37,6 +39,9 @@ class TeacherProgress:
         rows_left: Rows of the shards that are not done.
         rows_per_second: Of all workers together, over the latest commits; None if they cannot tell.
         seconds_left: For ``rows_left`` at that pace; None if that cannot be told.
+        running_on: How many shards each machine is at work on, as far as its marks can be seen.
+        written_by: How many of the done shards each machine wrote, wherever that was.
+        encoding_seconds: What encoding the done shards took, over all workers.
     """
 
     teacher: str
@@ -48,6 +53,9 @@ class TeacherProgress:
     rows_left: int
     rows_per_second: float | None
     seconds_left: float | None
+    running_on: Mapping[str, int] = field(default_factory=dict)
+    written_by: Mapping[str, int] = field(default_factory=dict)
+    encoding_seconds: float = 0.0
 
     @classmethod
     def untouched(cls, teacher: str, layout: ShardLayout) -> Self:
@@ -124,6 +132,9 @@ def teacher_progress(store: TeacherStore, teacher: str) -> TeacherProgress:
         rows_left=rows_left,
         rows_per_second=pace,
         seconds_left=seconds_left if rows_left else 0.0,
+        running_on=workers(store.directory, teacher) if under_way else {},
+        written_by=dict(sorted(Counter(c.written_by.host for c in sound.values()).items())),
+        encoding_seconds=math.fsum(commit.seconds or 0.0 for commit in sound.values()),
     )
 
 

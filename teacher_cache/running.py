@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ STALE_SECONDS = 120.0
 """Seconds after which a mark that nobody touched is a dead worker's."""
 
 _NAME = re.compile(r"(\d{5,})\..+")
+_OWNER = re.compile(r"\d{5,}\.[^.]+\.(.+)-\d+")
 
 
 def new_session() -> str:
@@ -75,6 +77,24 @@ def running(store: Path, teacher: str) -> frozenset[int]:
         for path, age in _marks(store, teacher)
         if age < STALE_SECONDS and (name := _NAME.fullmatch(path.name))
     )
+
+
+def workers(store: Path, teacher: str) -> dict[str, int]:
+    """Say on which machines live workers are.
+
+    Args:
+        store: The store's directory.
+        teacher: The teacher's name.
+
+    Returns:
+        How many shards each machine has marked, in order of the machines' names.
+    """
+    hosts = Counter(
+        owner[1]
+        for path, age in _marks(store, teacher)
+        if age < STALE_SECONDS and (owner := _OWNER.fullmatch(path.name))
+    )
+    return dict(sorted(hosts.items()))
 
 
 def sweep(store: Path, teacher: str, session: str) -> None:

@@ -10,6 +10,7 @@ from pipelines.evaluate import evaluate
 from pipelines.evaluate_mteb import Asked, evaluate_mteb
 from pipelines.report import result
 from pipelines.run import Run
+from pipelines.sessions import session
 
 
 @click.command("eval")
@@ -87,7 +88,8 @@ def command(
                 "found --model, --heads or --published without --mteb, expected them with a "
                 "benchmark; without one every model and every head is measured."
             )
-        measured = evaluate(run, stage, sets)
+        with session(run.directory, "eval"):
+            measured = evaluate(run, stage, sets)
         result(measured.table, dict(measured.comparison), as_json)
         return
     if sets is not None:
@@ -100,7 +102,8 @@ def command(
         published=published,
         published_models=published_models,
     )
-    found = evaluate_mteb(run, asked)
+    with session(run.directory, "eval mteb"):
+        found = evaluate_mteb(run, asked)
     result(found.table, dict(found.data), as_json)
     if found.failed:
         ctx.exit(1)

@@ -11,8 +11,10 @@ from pipelines.export import export_student
 from pipelines.plan import plan
 from pipelines.prepare import prepare_run
 from pipelines.report import result, say
+from pipelines.report_page import write_report
 from pipelines.results import current_results, recipe_sets
 from pipelines.run import Run
+from pipelines.sessions import session
 from pipelines.teach import teach
 from student.evaluation.mteb_library import check_mteb
 
@@ -21,7 +23,7 @@ from student.evaluation.mteb_library import check_mteb
 @run_options
 @json_option
 def command(run: Run, as_json: bool) -> None:
-    """Do everything that is not done yet: prep, teach, distill, eval, export.
+    """Do everything that is not done yet: prep, teach, distill, eval, export, report.
 
     \b
     Examples:
@@ -41,15 +43,19 @@ def command(run: Run, as_json: bool) -> None:
     run.keep_recipe(trained=True)
     kept = current_results(run)
     # A table made where a teacher could not be loaded may be had whole now.
-    measured = kept if kept and all(kept.loaded.values()) else evaluate(run)
+    measured = kept if kept and all(kept.loaded.values()) else None
+    if measured is None:
+        with session(run.directory, "eval"):
+            measured = evaluate(run)
     exported = export_student(run)
     places = {"export": str(exported.directory)}
     if run.recipe.stages[-1].inputs == "images":
         places["export_images"] = str(export_student(run, images=True).directory)
     where = " and, with its images, in ".join(places.values())
+    report = str(write_report(run).path)
     result(
-        f"{measured.table}\n\nthe student is in {where}",
-        {**measured.comparison, **places},
+        f"{measured.table}\n\nthe student is in {where}\nthe report is in {report}",
+        {**measured.comparison, **places, "report": report},
         as_json,
     )
     query = run.recipe.evaluation.example_query

@@ -1,6 +1,7 @@
 """Evaluation while training: seen everywhere, and without a trace in the weights."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -158,3 +159,27 @@ def test_a_student_is_left_as_it_was(distill):
     assert torch.equal(torch.get_rng_state(), before)
     assert evaluate_student(student, material, ["fc1"]) == first
     assert list(first) == material.metrics({"fc1": 4})
+
+
+def test_status_tells_a_stage_that_runs_from_one_that_stopped(distill):
+    assert distill(EVERY)[0] == 0
+    for path in (distill.places.final(1), distill.places.checkpoint(1, 20)):
+        shutil.rmtree(path)
+    command = ["status", "--run", str(distill.places.root.parent), "--recipe", distill.recipe]
+
+    def stage():
+        found = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
+        return next(line for line in found if line["what"].startswith("stage 1"))
+
+    metrics = distill.places.metrics(1)
+    content = metrics.read_text().splitlines()
+    metrics.write_text("\n".join(line for line in content if '"step": 20' not in line) + "\n")
+    running = stage()
+    assert running["under_way"]
+    assert running["seconds_left"] == pytest.approx(5 / running["steps_per_second"])
+    assert "under way: stage 1" in CliRunner().invoke(cli, command).output
+    os.utime(metrics, (0, 0))
+    assert not stage()["under_way"]
+    said = CliRunner().invoke(cli, command).output
+    assert "when it ran" in said
+    assert f"by `{stage()['next']}`" in said

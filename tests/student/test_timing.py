@@ -31,7 +31,11 @@ def test_shares_of_the_step_and_rates(now):
     figures = clock.take()
     for seconds, name in enumerate(PARTS, start=1):
         assert figures.pop(f"time/{name}") == pytest.approx(seconds / 20)
-    rates = {"texts_per_second": 24 / 60, "tokens_per_second": 300 / 60}
+    rates = {
+        "steps_per_second": 3 / 60,
+        "texts_per_second": 24 / 60,
+        "tokens_per_second": 300 / 60,
+    }
     assert figures == pytest.approx(rates)
     assert clock.take() == {}
 
@@ -45,6 +49,7 @@ def test_what_lies_outside_counts_nowhere(now):
     clock.count(texts=4, tokens=0)
     assert clock.take() == {
         "time/forward": 1.0,
+        "steps_per_second": 1.0,
         "texts_per_second": 4.0,
         "tokens_per_second": 0.0,
     }

@@ -1,6 +1,7 @@
 """How far a store is: the counts add up, and the pace is that of the work."""
 
 import random
+import socket
 
 import pytest
 
@@ -130,3 +131,15 @@ def test_what_cannot_be_told_is_none():
     assert rows_per_second([Stamp(5.0, 0.0, 100)]) is None
     assert rows_per_second([Stamp(5.0, 0.0, 100)] * 9) is None
     assert rows_per_second([Stamp(5.0, 2.0, 100)]) == 50
+
+
+def test_machines_are_told_apart(half):
+    here = socket.gethostname()
+    with mark(half.directory, "dummy", 0, "a"), mark(half.directory, "dummy", 2, "b"):
+        other = half.directory / "running" / "dummy" / "00004.c.node-17.far-99"
+        other.touch()
+        found = teacher_progress(half, "dummy")
+    assert found.running_on == {here: 2, "node-17.far": 1}
+    assert found.written_by == {here: 5}
+    other.unlink()
+    assert teacher_progress(half, "dummy").running_on == {}

@@ -1,0 +1,180 @@
+"""An evaluation as it is kept, read without what made it: teachers, start and student."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+AGREEMENTS: Final = {"cosine": "cosine", "spearman": "Spearman", "kendall": "Kendall"}
+"""Measures of held-out agreement, and what people call them."""
+
+MEAN: Final = "mean"
+
+
+class _Kept(BaseModel):
+    """What this page does not show, or a later version adds, is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Agreement(_Kept):
+    """Agreement with the target on held-out spans.
+
+    Attributes:
+        cosine: Mean cosine; None where the spaces differ.
+        spearman: Rank correlation of the similarities of pairs.
+        kendall: Kendall's tau-b of the same.
+    """
+
+    cosine: float | None
+    spearman: float
+    kendall: float
+
+
+class Estimate(_Kept):
+    """A figure with its interval.
+
+    Attributes:
+        value: The figure.
+        low: Lower end; None where nothing could be resampled.
+        high: Upper end.
+        over: What was resampled.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    over: str | None = None
+
+    def text(self, form: str) -> str:
+        """Write it for people, such as ``98.9 [98.1, 99.6]``.
+
+        Args:
+            form: Format of each number.
+        """
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+class Model(_Kept):
+    """A model, or one head of a student.
+
+    Attributes:
+        model: Its name.
+        tasks: Score x 100 by evaluation set.
+        lines: Score x 100 by line of the table: sets, types of sets, means.
+        mean: Mean over the sets; None without any.
+        dim: Numbers in a vector.
+        parameters: Parameters that take part in one.
+        texts_per_s: Texts encoded per second.
+        held_out: Agreement on held-out spans.
+    """
+
+    model: str
+    tasks: dict[str, float] = {}
+    lines: dict[str, float] = {}
+    mean: float | None = None
+    dim: int | None = Field(default=None, ge=0, le=2**24)
+    parameters: int | None = Field(default=None, ge=0, le=10**15)
+    texts_per_s: float | None = None
+    held_out: Agreement | None = None
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Score x 100 by line of the table."""
+        mean = {} if self.mean is None else {MEAN: self.mean}
+        return self.lines or {**self.tasks, **mean}
+
+    def agreement(self, measure: str) -> float | None:
+        """One measure of held-out agreement.
+
+        Args:
+            measure: A key of ``AGREEMENTS``.
+        """
+        return None if self.held_out is None else getattr(self.held_out, measure)
+
+
+class StudentModel(Model):
+    """One head of a student.
+
+    Attributes:
+        retention: Percent of a teacher's score, by teacher and line.
+        retention_intervals: The same with intervals.
+        gain: Points over the start, by line.
+        gain_intervals: The same with intervals.
+    """
+
+    retention: dict[str, dict[str, float]] = {}
+    retention_intervals: dict[str, dict[str, Estimate]] = {}
+    gain: dict[str, float] | None = None
+    gain_intervals: dict[str, Estimate] | None = None
+
+    def kept(self, teacher: Model, measure: str) -> Estimate | None:
+        """The share of a teacher's score that the student keeps, in percent.
+
+        Args:
+            teacher: The teacher.
+            measure: A line of the table, or a key of ``AGREEMENTS``.
+
+        Returns:
+            None where one of them has no such score, or the teacher's is not above 0.
+        """
+        if measure in AGREEMENTS:
+            ours, theirs = self.agreement(measure), teacher.agreement(measure)
+            if ours is None or theirs is None or theirs <= 0:
+                return None
+            return Estimate(value=100 * ours / theirs)
+        found = self.retention_intervals.get(teacher.model, {}).get(measure)
+        value = self.retention.get(teacher.model, {}).get(measure)
+        return found or (None if value is None else Estimate(value=value))
+
+    def gained(self, measure: str) -> Estimate | None:
+        """Points over the start.
+
+        Args:
+            measure: A line of the table.
+        """
+        found = (self.gain_intervals or {}).get(measure)
+        value = (self.gain or {}).get(measure)
+        return found or (None if value is None else Estimate(value=value))
+
+
+class Measured(_Kept):
+    """Every model of an evaluation.
+
+    Attributes:
+        teachers: The teachers; the first is the one that retention is told of first.
+        start: What the student started from.
+        students: The student's heads, the default first.
+        references: Models that others measured.
+    """
+
+    teachers: tuple[Model, ...] = ()
+    start: Model | None = None
+    students: tuple[StudentModel, ...] = ()
+    references: tuple[Model, ...] = ()
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Teachers, start, students, references."""
+        start = () if self.start is None else (self.start,)
+        return (*self.teachers, *start, *self.students, *self.references)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether there are evaluation sets, beside held-out spans."""
+        return any(model.tasks for model in self.models)
+
+    @property
+    def quality(self) -> str:
+        """What quality is told by: ``MEAN``, or held-out ``spearman`` without evaluation sets."""
+        return MEAN if self.has_scores else "spearman"
+
+    def score(self, model: Model) -> float | None:
+        """A model's quality.
+
+        Args:
+            model: One of ``models``.
+        """
+        return model.mean if self.has_scores else model.agreement("spearman")

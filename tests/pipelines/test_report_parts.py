@@ -1,0 +1,189 @@
+"""What a report is put together from, without a run."""
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import matplotlib as mpl
+import pytest
+
+from pipelines.environment import Environment
+from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg, spread
+from pipelines.report_page.curves import (
+    ALL_HEADS,
+    Curve,
+    evaluation_curves,
+    loss_curves,
+    thinned,
+)
+from pipelines.report_page.facts import StageFacts
+from pipelines.report_page.spent import phase_times, step_times
+from pipelines.report_page.svg import GRID, INK, SERIES
+from pipelines.sessions import Session, elapsed, read_sessions, session
+from student.config import StageConfig
+from student.metrics import MetricLines
+from tests.pipelines.html_page import Page
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+HERE = Environment.here()
+
+
+def worked(phase, after, seconds, whole=True):
+    return Session(
+        phase=phase,
+        began=BEGAN + timedelta(seconds=after),
+        seconds=seconds,
+        whole=whole,
+        environment=HERE,
+    )
+
+
+def chart(key, **changes):
+    lines = (
+        Line("one", (1.0, 2.0), (3.0, 4.0), Look.of(0)),
+        Line("two", (1.0, 2.0), (5.0, 1.0), Look.of(1), ("here", "$\\frac{$ <b>& 東京")),
+    )
+    return Chart(key, "title", "x", "y", lines, **changes)
+
+
+def test_lines_of_metrics_become_curves_by_term_and_head():
+    lines = [
+        {"step": 2, "loss": 4.0, "a/cosine": 1.0, "b/mse": 3.0, "time/data": 0.5},
+        {"step": 1, "loss": 5.0, "a/cosine": 2.0},
+    ]
+    assert loss_curves(lines, ("a", "b")) == {
+        "loss": {ALL_HEADS: Curve((1, 2), (5.0, 4.0))},
+        "cosine": {"a": Curve((1, 2), (2.0, 1.0))},
+        "mse": {"b": Curve((2,), (3.0,))},
+    }
+    assert set(loss_curves(lines, ("a",))["loss"]) == {"a"}
+
+
+def test_evaluations_become_curves_by_measure_or_set():
+    lines = [{"step": 5, "eval/a/spearman": 0.5, "eval/a/recall@1": 0.25, "eval/sts/X/a": 70.0}]
+    assert evaluation_curves(lines, ("a",)) == {
+        "held-out spearman": {"a": Curve((5,), (0.5,))},
+        "recall@1": {"a": Curve((5,), (0.25,))},
+        "sts/X": {"a": Curve((5,), (70.0,))},
+    }
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 100])
+def test_a_thinned_curve_keeps_its_mean_where_parts_are_equal(count):
+    values = [random.Random(count).random() for _ in range(count)]
+    curve = Curve(tuple(range(count)), tuple(values))
+    thin = thinned(curve, most=8)
+    assert len(thin.steps) == min(count, 8)
+    assert list(thin.steps) == sorted(thin.steps)
+    assert min(values) <= min(thin.values) <= max(thin.values) <= max(values)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_that_are_spread_keep_their_distance_and_order(seed):
+    rng = random.Random(seed)
+    places = sorted(rng.uniform(0, 20) for _ in range(8))
+    found = spread(places, 3.0)
+    assert all(b - a >= 3.0 - 1e-9 for a, b in pairwise(found))
+    assert sum(found) == pytest.approx(sum(places))
+    assert spread(found, 3.0) == pytest.approx(found)
+
+
+def test_workers_that_overlap_are_counted_once():
+    sessions = [worked("a", 0, 10), worked("a", 5, 10), worked("a", 30, 1), worked("a", 2, 3)]
+    assert elapsed(sessions) == pytest.approx(16)
+    assert elapsed([]) == 0
+    (phase,) = phase_times(sessions)
+    assert (phase.sessions, phase.interrupted) == (4, 0)
+
+
+def test_phases_stand_in_the_order_in_which_they_began():
+    sessions = [worked("b", 0, 1), worked("a", 2, 1, whole=False), worked("b", 5, 1)]
+    assert [(p.phase, p.seconds, p.interrupted) for p in phase_times(sessions)] == [
+        ("b", pytest.approx(2), 0),
+        ("a", pytest.approx(1), 1),
+    ]
+
+
+def test_a_session_is_recorded_however_it_ends(tmp_path, monkeypatch):
+    with session(tmp_path, "teacher one"):
+        pass
+    with session(tmp_path, "nothing to do", worked=False):
+        pass
+    with pytest.raises(ValueError, match="at once"), session(tmp_path, "refused"):
+        raise ValueError("at once")
+    monkeypatch.setattr("pipelines.sessions._REFUSED_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt), session(tmp_path, "stopped", processes=3):
+        raise KeyboardInterrupt
+    (tmp_path / "sessions" / "half.json").write_text("{")
+    found, damaged = read_sessions(tmp_path)
+    assert [(s.phase, s.whole, s.processes) for s in found] == [
+        ("teacher one", True, 1),
+        ("stopped", False, 3),
+    ]
+    assert len(damaged) == 1
+
+
+def test_a_session_that_cannot_be_recorded_stops_nobody(tmp_path):
+    (tmp_path / "sessions").write_text("a file where a directory belongs")
+    with session(tmp_path, "teacher one"):
+        done = True
+    assert done
+    assert read_sessions(tmp_path) == ((), ())
+
+
+def test_the_time_of_steps_is_what_their_speed_says():
+    settings = StageConfig(
+        name="s", trainable=("*",), heads={"a": ("mse",)}, batch_size=10, learning_rate=1.0, steps=4
+    )
+    lines = (
+        {"step": 2, "loss": 1.0, "texts_per_second": 5.0, "time/data": 0.25, "time/forward": 0.5},
+        {"step": 2, "eval/a/spearman": 0.5},
+        {"step": 4, "loss": 1.0, "texts_per_second": 10.0, "time/data": 0.5},
+    )
+    stage = StageFacts(1, settings, 4, True, None, MetricLines(lines))
+    expected = {"data": 2.0, "forward": 2.0, "other": 2.0}
+    assert step_times(stage) == pytest.approx(expected)
+    newer = tuple(line | {"steps_per_second": 2.0} for line in lines)
+    faster = step_times(replace(stage, metrics=MetricLines(newer)))
+    assert sum(faster.values()) == pytest.approx(4 / 2.0)
+
+
+@pytest.mark.parametrize("draw", ["lines", "bars"])
+def test_a_chart_has_no_colour_of_its_own_and_no_id_of_another(draw):
+    def drawn(key):
+        if draw == "lines":
+            return line_svg(chart(key, log_x=True, level=2.0), "words")
+        return bar_svg(Bars(key, "t", "x", (("<one>", (1.0, 2.0)), ("two", (3.0, 0.0)))), "words")
+
+    first, second = drawn("one"), drawn("two")
+    assert first == drawn("one")
+    page = Page(first + second)
+    assert not page.faults
+    assert not page.loads
+    assert len(page.ids) == len(set(page.ids))
+    assert "<style" not in first
+    assert not any(color in first for color in (INK, GRID, *SERIES))
+    assert "var(--series-1)" in first
+    assert "var(--plot-ink)" in first
+
+
+def test_a_name_is_no_formula_and_no_markup():
+    page = Page(line_svg(chart("k"), 'alternative "<b>"'))
+    assert not page.faults
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert "$\\frac{$ <b>& 東京" in page.text
+    assert page.tags[0][1]["aria-label"] == 'alternative "<b>"'
+
+
+def test_a_chart_does_not_take_or_leave_a_style():
+    before = line_svg(chart("k"), "words")
+    with mpl.rc_context({"font.size": 30, "axes.grid": False}):
+        assert line_svg(chart("k"), "words") == before
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_series_look_different_without_colour_too():
+    looks = [Look.of(place) for place in range(36)]
+    assert len({(look.color, look.dashes, look.marker) for look in looks}) == 36
+    assert len({(look.dashes, look.marker) for look in looks[:6]}) == 6
