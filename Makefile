@@ -13,10 +13,12 @@ TEST_WORKERS ?= 2
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-vllm lint format bench docs docs-serve clean
+.PHONY: help setup demo test test-slow test-vllm lint format bench docs docs-serve clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed-demo  ## Make .venv with all that the demo and the tutorial need.
 
 demo: $(VENV)/.installed-demo  ## Distil a real student from two real teachers on two CPU cores.
 	HF_HUB_OFFLINE=1 $(BIN)/pipe run --recipe laptop --run $(RUN)

@@ -52,7 +52,7 @@ def test_every_option_beside_a_command_is_one_of_it(page):
         assert {word for word in path if word.startswith("--")} <= known, words
 
 
-class Parsed(Exception):
+class OptionsReadError(Exception):
     """A benchmark has read its options."""
 
 
@@ -62,7 +62,7 @@ def test_every_benchmark_takes_its_options(page, monkeypatch):
 
     def stop(self, *arguments):
         parse(self, *arguments)
-        raise Parsed
+        raise OptionsReadError
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     text = page.read_text()
@@ -72,7 +72,7 @@ def test_every_benchmark_takes_its_options(page, monkeypatch):
         if words[1:2] != ["-m"] or not words[2].startswith("benchmarks."):
             continue
         monkeypatch.setattr(sys, "argv", [words[2], *words[3:]])
-        with pytest.raises(Parsed):
+        with pytest.raises(OptionsReadError):
             importlib.import_module(words[2]).main()
 
 
