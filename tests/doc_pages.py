@@ -1,7 +1,9 @@
 """The documents' pages, their blocks of code, and the commands in these."""
 
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,3 +62,19 @@ def commands(
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
+
+
+def activated(directory: Path) -> dict[str, str]:
+    """The environment that activating `.venv` gives: `pipe` and `python` are this project's.
+
+    Args:
+        directory: Where scripts of these names are put; it is made.
+    """
+    directory.mkdir()
+    calls = {"pipe": "-m pipelines ", "python": "", "torchrun": "-m torch.distributed.run "}
+    for name, call in calls.items():
+        script = directory / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {call}"$@"\n')
+        script.chmod(0o755)
+    path = f"{directory}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}

@@ -1,31 +1,14 @@
 """The tutorial, followed literally: its commands in order, in a directory with the documents."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.doc_pages import ROOT, blocks
+from tests.doc_pages import ROOT, activated, blocks
 
 PAGE = ROOT / "docs" / "tutorial.md"
-
-
-def environment(bin_directory: Path) -> dict[str, str]:
-    """What `make setup` and activating give: `pipe` and `python` of this project."""
-    bin_directory.mkdir()
-    for name, call in (("pipe", "-m pipelines "), ("python", "")):
-        script = bin_directory / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} {call}"$@"\n')
-        script.chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{bin_directory}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
 
 
 def test_setting_up_is_the_first_block_and_a_target():
@@ -41,7 +24,7 @@ def test_the_tutorial_can_be_followed(tmp_path):
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=tmp_path,
-        env=environment(tmp_path / "bin"),
+        env=activated(tmp_path / "bin"),
         capture_output=True,
         text=True,
         check=False,
