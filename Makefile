@@ -13,7 +13,8 @@ TEST_WORKERS ?= 2
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-vllm lint format bench docs docs-serve clean
+.PHONY: help demo test test-slow test-vllm lint format bench clean
+.PHONY: setup docs docs-serve
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
