@@ -68,6 +68,11 @@ def test_every_command_and_option_stands_on_its_page(site):
             assert any(name in text for name in names), (path, option.name)
 
 
+def test_the_examples_of_a_command_keep_their_lines(site):
+    page = html.unescape((site / "reference" / "commands.html").read_text())
+    assert re.search(r"<pre><code>pipe plan --recipe jasper\npipe plan --run r[^<]*</code>", page)
+
+
 def test_the_site_loads_nothing_from_elsewhere(site):
     loading = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^>]*>")
     for page in site.rglob("*.html"):

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from pipelines.recipe import load_recipe
 from tests.doc_pages import ROOT, activated, blocks
 
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -15,6 +16,15 @@ def test_setting_up_is_the_first_block_and_a_target():
     first, *others = blocks(PAGE, "sh")
     assert "make setup\n" in re.sub(r" *#.*", "", first.code)
     assert not any("make " in block.code for block in others)
+
+
+def test_its_files_are_a_recipe_and_a_program(tmp_path):
+    code = "\n".join(block.code for block in blocks(PAGE, "sh"))
+    files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", code, re.S | re.M))
+    assert sorted(files) == ["mine.toml", "search.py"]
+    (tmp_path / "mine.toml").write_text(files["mine.toml"])
+    assert load_recipe(str(tmp_path / "mine.toml")).target_width == 640
+    compile(files["search.py"], "search.py", "exec")
 
 
 @pytest.mark.slow
