@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from pipelines.cli import cli
 from pipelines.recipe import load_recipe
@@ -147,6 +148,16 @@ def test_a_calculation_in_the_docs_comes_out_as_it_says(name, capsys, monkeypatc
         numbers = re.findall(r"\d[\d.e+]*", re.sub(r"stage \d|[AH]100|-v2", "", line))
         for number in numbers:
             assert f" {number.replace('e+', 'e')} " in text, line
+
+
+def test_the_plan_of_the_papers_recipe_is_as_the_page_shows_it(tmp_path):
+    directory = tmp_path / "none"
+    done = CliRunner().invoke(cli, ["plan", "--recipe", "jasper", "--run", str(directory)])
+    (shown,) = [
+        b.code for b in blocks(ROOT / "docs" / "paper-recipe.md", "") if "corpus " in b.code
+    ]
+    for line in shown.splitlines():
+        assert line.removesuffix("...") in done.output
 
 
 def test_pages_are_those_of_the_site():
