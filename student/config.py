@@ -179,9 +179,9 @@ class LossConfig(Settings):
     """Weights of the losses (paper, equations 1 to 4 and section 3.1).
 
     Attributes:
-        cosine: Lambda 1.
-        similarity: Lambda 2.
-        relative_similarity: Lambda 3.
+        cosine: Weight of the cosine loss, the paper's lambda 1.
+        similarity: Weight of the similarity loss, lambda 2.
+        relative_similarity: Weight of the relative similarity loss, lambda 3.
         margin: Margin of the relative similarity loss.
         relative_ties: What two pairs that tie for the teacher cost in the relative similarity
             loss: nothing (``strict``, equation 3), or what they cost in the authors' published

@@ -3,27 +3,14 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 
 from pipelines.cli import cli
+from tests.doc_pages import PAGES, ROOT, commands
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text() for page in PAGES)
-
-
-def commands(group, path=("pipe",)):
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-
-
 COMMANDS = list(commands(cli))
 
 

@@ -7,7 +7,8 @@ from pipelines.report import duration, size
 from pipelines.report_page.facts import CorpusFacts, RunFacts, StageFacts, Table, TeacherFacts
 from pipelines.report_page.spent import PhaseTime
 from pipelines.sessions import Session
-from student.card import non_commercial, public_name
+from student.card_front import public_name
+from student.card_terms import non_commercial
 
 _NOT_STATED = "not stated"
 

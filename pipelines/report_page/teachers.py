@@ -7,7 +7,7 @@ from data_prep.errors import PipeError
 from pipelines.captions_progress import captions_progress
 from pipelines.report_page.facts import Found, TeacherFacts
 from pipelines.run import Run
-from student.card import public_name
+from student.card_front import public_name
 from student.config import CAPTIONS_TEACHER
 from teacher_cache.config import TeacherConfig
 from teacher_cache.progress import TeacherProgress, teacher_progress
