@@ -18,6 +18,7 @@ _COMMANDS = {
     "teach": "teach",
     "distill": "distill",
     "eval": "evaluate",
+    "robustness": "robustness",
     "export": "export",
     "report": "report",
     "status": "status",

@@ -173,7 +173,7 @@ def render(comparison: Comparison) -> str:
     ]
     header = ["", *(model.model for model in models), "kept", "gained"]
     filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
-    table = _aligned(header, [block for block in filled if block])
+    table = aligned(header, [block for block in filled if block])
     heads = _heads(comparison) if tasks else ""
     return f"{table}\n\n{heads}" if heads else table
 
@@ -209,7 +209,7 @@ def _heads(comparison: Comparison) -> str:
             ]
         )
     kept = [f"kept of {teacher.model}" for teacher in comparison.teachers]
-    return _aligned(["head", "dimensions", "mean", *kept, "gained"], [rows]) if rows else ""
+    return aligned(["head", "dimensions", "mean", *kept, "gained"], [rows]) if rows else ""
 
 
 def _agreement_row(
@@ -279,7 +279,13 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "" if value is None else f"{value:{form}}{unit}"
 
 
-def _aligned(header: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]]) -> str:
+def aligned(header: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]]) -> str:
+    """Set a table as plain text.
+
+    Args:
+        header: Over each column.
+        blocks: Rows of cells, with a rule over each block.
+    """
     table = [header, *(row for block in blocks for row in block)]
     # A column without a value, such as the gain where there is no start, is left out.
     used = [0, *(i for i in range(1, len(header)) if any(row[i] for row in table[1:]))]
