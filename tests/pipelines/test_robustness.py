@@ -11,6 +11,9 @@ from click.testing import CliRunner
 import pipelines.mteb_models
 from pipelines.cli import cli
 from pipelines.contenders import Contender
+from pipelines.report_page.evaluations import gather_evaluation
+from pipelines.report_page.wordings import wording_tables
+from pipelines.run import Run
 from teacher_cache.config import Prompts
 
 _WORDS = ("read", "file", "write", "list", "of", "a", "path", "open")
@@ -116,6 +119,17 @@ def test_a_finished_score_is_not_measured_again(run, sets, monkeypatch):
     assert kept["paper"]["difference"] == 0.1
     assert not any(model["instructed"] for model in kept["models"])
     assert kept["table"] in done.stdout
+
+    titles = [table.title for table in wording_tables(kept)]
+    assert titles == [f"Instructions in other words: {name}" for name in ("start", "student fc1")]
+    (found,) = [table for table in wording_tables(kept) if table.title.endswith("fc1")]
+    assert [row[0] for row in found.rows] == [
+        *("pairs", "found", "parted", "mean"),
+        "Jasper, 53 tasks",
+    ]
+    assert "was not trained with instructions" in found.note
+    facts = gather_evaluation(Run.open(run, None, ())).facts
+    assert found in facts.tables
 
     def again(*_):
         raise AssertionError("a finished score was measured again")
