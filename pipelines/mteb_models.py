@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from data_prep.errors import PipeError, UsageError
+from data_prep.files import sha256_file
 from data_prep.fingerprint import digest
 from pipelines.contenders import (
     START,
@@ -33,6 +34,8 @@ from teacher_cache.models import model_directory, weights_digest
 STUDENT = "student"
 _KEPT_NUMBERS = 2**29
 """Numbers of pooled states that several heads share, 2 GiB."""
+
+_DECIDING_FILES = {".safetensors", ".json"}
 
 _Loaded = tuple[list[Contender], PooledOnce | None]
 
@@ -169,7 +172,14 @@ def model_entrant(model: str) -> Entrant:
         PipeError: It cannot be loaded.
     """
     config = described_model(model)
-    decides = [config.identity(), weights_digest(model_directory(config.model))]
+    directory = Path(config.model)
+    # Where it lies and what that is called decide nothing.
+    decides: list[object] = [config.identity() | {"name": "", "model": ""}]
+    decides += [
+        [str(path.relative_to(directory)), sha256_file(path)]
+        for path in sorted(directory.rglob("*"))
+        if path.suffix in _DECIDING_FILES and path.is_file()
+    ]
     return Entrant(
         "model",
         (model,),

@@ -35,7 +35,7 @@ def described_model(model: str) -> TeacherConfig:
             f"the model {model} does not say how wide its vectors are; expected a "
             "sentence-transformers directory whose modules do."
         )
-    prompts = {name: text or "" for name, text in loaded.prompts.items()}
+    prompts = {key: text or "" for key, text in loaded.prompts.items()}
     default = prompts.get(loaded.default_prompt_name or "", "")
     return TeacherConfig(
         name=name,

@@ -8,7 +8,9 @@ from click.testing import CliRunner
 
 from data_prep.errors import UsageError
 from pipelines.cli import cli
-from student.evaluation.benchmarks import find_benchmark
+from pipelines.contenders import head_name
+from pipelines.mteb_results import saved_revision
+from student.evaluation.benchmarks import find_benchmark, result_files
 from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import PAPER_BENCHMARK, paper_scores
 
@@ -40,6 +42,10 @@ def test_a_benchmark_is_run_once_and_compared(run, tasks, monkeypatch):
     assert gained["low"] <= gained["value"] <= gained["high"]
     files = {path.name for path in (run / "eval/mteb/results").rglob("*.json")}
     assert files == {"TinyA.json", "TinyB.json", "model_meta.json"}
+    # Where the model card looks for them.
+    revision = saved_revision(run / "student" / "stage-3" / "final")
+    mine = result_files(run / "eval" / "mteb", head_name("fc2"), revision)
+    assert [path.name for path in mine] == ["TinyA.json", "TinyB.json"]
 
     def again(*_, **__):
         raise AssertionError("a finished task ran again")
