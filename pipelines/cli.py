@@ -13,20 +13,34 @@ import click
 from data_prep.errors import PipeError
 
 _COMMANDS = {
-    "run": "run",
-    "prep": "prep",
-    "teach": "teach",
-    "distill": "distill",
-    "eval": "evaluate",
-    "robustness": "robustness",
-    "export": "export",
-    "report": "report",
-    "status": "status",
-    "plan": "plan",
-    "corpus": "corpus",
-    "store": "store",
-    "teachers": "teachers",
+    "run": (
+        "run",
+        "Do everything that is not done yet: prep, teach, distill, eval, export, report.",
+    ),
+    "prep": (
+        "prep",
+        "Write the corpus: documents cleaned, cut into spans, mixed, shuffled, numbered.",
+    ),
+    "teach": ("teach", "Encode the corpus with the teachers, every missing shard once."),
+    "distill": ("distill", "Train the student from the store, without loading a teacher."),
+    "eval": ("evaluate", "Compare the student with its teachers and its own start."),
+    "robustness": (
+        "robustness",
+        "Measure how much scores hang on the words of a task's instruction.",
+    ),
+    "export": ("export", "Write the student as a directory that SentenceTransformer loads."),
+    "report": (
+        "report",
+        "Write what the run did and reached as one HTML file, which needs no network.",
+    ),
+    "status": ("status", "Say where the run stands."),
+    "plan": ("plan", "Say what a run would do and what it costs; nothing is written."),
+    "corpus": ("corpus", "Look into the corpus."),
+    "store": ("store", "Look into the store of teacher vectors, and move it."),
+    "teachers": ("teachers", "List the teachers and the recipes that the project knows."),
 }
+"""Each command's module, and what ``pipe --help`` says of it without loading the module."""
+
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
 _LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
@@ -46,9 +60,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"pipelines.commands.{_COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"pipelines.commands.{_COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

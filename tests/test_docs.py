@@ -7,7 +7,7 @@ import sys
 import click
 import pytest
 
-from pipelines.cli import cli
+from pipelines.cli import _COMMANDS, cli
 from tests.doc_pages import PAGES, ROOT, commands
 
 TEXT = "\n".join(page.read_text() for page in PAGES)
@@ -25,6 +25,12 @@ def test_every_command_and_option_has_help_and_stands_in_the_docs(path, command)
     if not isinstance(command, click.Group):
         assert " ".join(path) in TEXT
         assert f"{' '.join(path)}" in command.help
+
+
+def test_the_table_of_commands_says_what_the_commands_say():
+    context = click.Context(cli)
+    for name, (_, told) in _COMMANDS.items():
+        assert cli.get_command(context, name).get_short_help_str(limit=200) == told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
