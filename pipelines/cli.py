@@ -24,6 +24,10 @@ _COMMANDS = {
     "teach": ("teach", "Encode the corpus with the teachers, every missing shard once."),
     "distill": ("distill", "Train the student from the store, without loading a teacher."),
     "eval": ("evaluate", "Compare the student with its teachers and its own start."),
+    "robustness": (
+        "robustness",
+        "Measure how much scores hang on the words of a task's instruction.",
+    ),
     "export": ("export", "Write the student as a directory that SentenceTransformer loads."),
     "report": (
         "report",

@@ -62,7 +62,7 @@ class Contender:
             raise ValueError(f"{self.name} is not loaded")
         return MtebModel(
             self.embed,
-            self.name.replace(" ", "-"),
+            self.name,
             revision,
             prompts=self.prompts,
             prompted=self.prompted,
@@ -140,7 +140,7 @@ def student_contenders(pooled: PooledOnce) -> list[Contender]:
     heads = sorted(student.named_heads(), key=lambda head: head[0] != student.default_head)
     return [
         Contender(
-            f"student {name}",
+            head_name(name),
             layer.out_features,
             parameters_in_use(student, name),
             pooled.head(name),
@@ -159,3 +159,12 @@ def teacher_name(config: TeacherConfig) -> str:
         config: Its settings.
     """
     return f"teacher {config.name}" if config.name == START else config.name
+
+
+def head_name(head: str) -> str:
+    """What tables call a student under one of its heads, and results are filed under.
+
+    Args:
+        head: The head's name.
+    """
+    return f"student {head}"

@@ -3,35 +3,39 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from data_prep.errors import PipeError, UsageError
+from data_prep.files import sha256_file
 from data_prep.fingerprint import digest
 from pipelines.contenders import (
     START,
     Contender,
+    head_name,
     load_teacher,
     start_contender,
     student_contenders,
     teacher_name,
 )
+from pipelines.mteb_results import REVISION_DIGITS, saved_revision
 from pipelines.run import Run
 from student.evaluation.mteb_model import Instruction, MtebModel
-from student.export_record import weights_digest as student_digest
 from student.model import Student
 from student.pooled_once import PooledOnce
 from student.saved import read_record
 from teacher_cache.config import TeacherConfig
+from teacher_cache.encoders.described import described_model
 from teacher_cache.models import model_directory, weights_digest
 
 STUDENT = "student"
-_REVISION = 40
 _KEPT_NUMBERS = 2**29
 """Numbers of pooled states that several heads share, 2 GiB."""
+
+_DECIDING_FILES = {".safetensors", ".json"}
 
 _Loaded = tuple[list[Contender], PooledOnce | None]
 
@@ -63,14 +67,25 @@ class Entrant:
 
     def known(self, part: str) -> MtebModel:
         """The name and revision under which a part's results are kept; it cannot embed."""
-        return MtebModel(_not_loaded, part.replace(" ", "-"), self.revision)
+        return MtebModel(_not_loaded, part, self.revision)
 
     def loaded(self, part: str, instructions: Mapping[str, Instruction]) -> MtebModel:
-        """Load the model, unless that is done.
+        """Load the model, unless that is done, and give a part as mteb sees it.
 
         Args:
             part: One of ``parts``.
             instructions: What each task asks for, for a model that takes instructions.
+
+        Raises:
+            PipeError: It cannot be loaded; it is not tried again.
+        """
+        return self.contender(part).as_mteb(self.revision, instructions=instructions)
+
+    def contender(self, part: str) -> Contender:
+        """Load the model, unless that is done.
+
+        Args:
+            part: One of ``parts``.
 
         Raises:
             PipeError: It cannot be loaded; it is not tried again.
@@ -84,7 +99,7 @@ class Entrant:
                 self._refused = error
                 raise
             self._contenders = {one.name: one for one in found}
-        return self._contenders[part].as_mteb(self.revision, instructions=instructions)
+        return self._contenders[part]
 
     def forget(self) -> None:
         """Drop what the heads of a student shared on a task."""
@@ -144,6 +159,37 @@ def entrants(
     return found
 
 
+def model_entrant(model: str) -> Entrant:
+    """Let a model take part that is none of a run's.
+
+    Args:
+        model: A sentence-transformers directory, ``package:NAME/directory`` or a hub name.
+
+    Returns:
+        The model, which the table calls by what was given.
+
+    Raises:
+        PipeError: It cannot be loaded.
+    """
+    config = described_model(model)
+    directory = Path(config.model)
+    # Where it lies and what that is called decide nothing.
+    decides: list[object] = [config.identity() | {"name": "", "model": ""}]
+    decides += [
+        [str(path.relative_to(directory)), sha256_file(path)]
+        for path in sorted(directory.rglob("*"))
+        if path.suffix in _DECIDING_FILES and path.is_file()
+    ]
+    return Entrant(
+        "model",
+        (model,),
+        digest(decides)[:REVISION_DIGITS],
+        asked=True,
+        load=lambda: ([replace(load_teacher(config), name=model)], None),
+        dims={model: config.dim},
+    )
+
+
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -152,7 +198,7 @@ def _student(run: Run, number: int, *, asked: bool, all_heads: bool) -> Entrant:
     directory = run.students.final(number)
     record = read_record(directory)
     heads = sorted(record.heads, key=lambda head: head != record.default_head)
-    parts = tuple(f"student {head}" for head in (heads if all_heads else heads[:1]))
+    parts = tuple(head_name(head) for head in (heads if all_heads else heads[:1]))
 
     def load() -> _Loaded:
         most = _KEPT_NUMBERS if len(parts) > 1 else 0
@@ -162,10 +208,10 @@ def _student(run: Run, number: int, *, asked: bool, all_heads: bool) -> Entrant:
     return Entrant(
         STUDENT,
         parts,
-        _revision_of(directory),
+        saved_revision(directory),
         asked,
         load,
-        dims={f"student {head}": width for head, width in record.heads.items()},
+        dims={head_name(head): width for head, width in record.heads.items()},
         stage=number,
     )
 
@@ -176,7 +222,7 @@ def _start(run: Run, *, asked: bool) -> Entrant:
         return Entrant(
             START,
             (START,),
-            _revision_of(directory),
+            saved_revision(directory),
             asked,
             lambda: ([start_contender(Student.load(directory).to(_device()))], None),
             dims={START: run.students.start_width or 0},
@@ -184,7 +230,7 @@ def _start(run: Run, *, asked: bool) -> Entrant:
     student = Student.from_start(run.recipe.student)
     with tempfile.TemporaryDirectory() as scratch:  # as stage 1 will keep it
         student.save(Path(scratch) / START)
-        revision = _revision_of(Path(scratch) / START)
+        revision = saved_revision(Path(scratch) / START)
     return Entrant(
         START,
         (START,),
@@ -193,13 +239,6 @@ def _start(run: Run, *, asked: bool) -> Entrant:
         lambda: ([start_contender(student.to(_device()))], None),
         dims={START: student.hidden},
     )
-
-
-def _revision_of(directory: Path) -> str:
-    """Digest of what decides a saved student's vectors."""
-    record = read_record(directory)
-    decides = [student_digest(directory), record.prompts.model_dump(), record.max_tokens]
-    return digest(decides)[:_REVISION]
 
 
 def _teacher(config: TeacherConfig, *, asked: bool) -> Entrant:
@@ -211,7 +250,7 @@ def _teacher(config: TeacherConfig, *, asked: bool) -> Entrant:
     return Entrant(
         "teacher",
         (name,),
-        digest(decides)[:_REVISION],
+        digest(decides)[:REVISION_DIGITS],
         asked,
         lambda: ([load_teacher(config)], None),
         dims={name: config.dim},

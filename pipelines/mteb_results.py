@@ -6,12 +6,16 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from data_prep.fingerprint import digest
+from pipelines.contenders import head_name
 from pipelines.report import say
 from pipelines.run import Run
+from student.evaluation.benchmarks import result_files
+from student.export_record import weights_digest
+from student.saved import read_record
 from teacher_cache.config import Prompts
 
-_REVISION = 40
-_OF_THE_MODEL = "model_meta.json"
+REVISION_DIGITS = 40
+"""As many as a commit has, which mteb takes a revision for."""
 
 
 def results_revision(weights: str, prompts: Prompts, max_tokens: int) -> str:
@@ -25,14 +29,27 @@ def results_revision(weights: str, prompts: Prompts, max_tokens: int) -> str:
     Returns:
         40 hexadecimal digits.
     """
-    return digest([weights, prompts.model_dump(), max_tokens])[:_REVISION]
+    return digest([weights, prompts.model_dump(), max_tokens])[:REVISION_DIGITS]
+
+
+def saved_revision(directory: Path) -> str:
+    """Name what decides the vectors of a student on disk, as ``results_revision`` does.
+
+    Args:
+        directory: A saved student.
+
+    Returns:
+        40 hexadecimal digits.
+    """
+    record = read_record(directory)
+    return results_revision(weights_digest(directory), record.prompts, record.max_tokens)
 
 
 def mteb_results(run: Run, revision: str, head: str) -> tuple[EvalResult, ...]:
     """Read what the mteb library has measured of a student.
 
     Args:
-        run: The run, with ``eval/mteb/results/jasper-distill__student-HEAD/REVISION/TASK.json``.
+        run: The run, with the results that ``pipe eval --mteb`` keeps.
         revision: ``results_revision`` of the student.
         head: The head in use.
 
@@ -41,9 +58,7 @@ def mteb_results(run: Run, revision: str, head: str) -> tuple[EvalResult, ...]:
         does not know, such as the user's own; none at all where mteb is not installed, which a
         line then says.
     """
-    results = run.results.parent / "mteb" / "results"
-    directory = results / f"jasper-distill__student-{head}" / revision
-    found = [path for path in sorted(directory.glob("*.json")) if path.name != _OF_THE_MODEL]
+    found = result_files(run.benchmarks, head_name(head), revision)
     if not found:
         return ()
     try:

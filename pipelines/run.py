@@ -124,6 +124,11 @@ class Run:
         return self.directory / "eval" / "mteb"
 
     @property
+    def robustness(self) -> Path:
+        """The last measurement of how much instructions matter, as JSON; its cache lies beside."""
+        return self.directory / "eval" / "robustness.json"
+
+    @property
     def export(self) -> Path:
         """The exported student."""
         return self.directory / "export"

@@ -28,6 +28,18 @@ def run_options(command: _Command) -> _Command:
     return _with_run(command, alone=True)
 
 
+def optional_run_options(command: _Command) -> _Command:
+    """Do the same for a command that also works without a run, and passes it None then.
+
+    Args:
+        command: Takes ``run``, a ``Run`` or None, first, then its own options by name.
+
+    Returns:
+        The command with ``--run``, ``--recipe`` and ``--set``.
+    """
+    return _with_run(command, alone=True, needed=False)
+
+
 def worker_options(command: _Command) -> _Command:
     """Do the same for a command that may be launched as many processes.
 
@@ -40,7 +52,7 @@ def worker_options(command: _Command) -> _Command:
     return _with_run(command, alone=False)
 
 
-def _with_run(command: _Command, *, alone: bool) -> _Command:
+def _with_run(command: _Command, *, alone: bool, needed: bool = True) -> _Command:
 
     @click.option(
         "--run",
@@ -74,6 +86,8 @@ def _with_run(command: _Command, *, alone: bool) -> _Command:
                 f"found a launch of {ranks} processes; this command works in one. Start it "
                 "without torchrun or deepspeed."
             )
+        if not needed and recipe is None and not (directory / "recipe.toml").exists():
+            return command(None, **others)
         return command(Run.open(directory, recipe, overrides), **others)
 
     return opened

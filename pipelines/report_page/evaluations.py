@@ -10,6 +10,7 @@ from pipelines.report_page.compared import compared_tables
 from pipelines.report_page.facts import Compared, EvaluationFacts, Found, Table
 from pipelines.report_page.measured import Measured
 from pipelines.report_page.on_images import found_images, images_table
+from pipelines.report_page.wordings import wording_tables
 from pipelines.results import Results, current_results
 from pipelines.run import Run
 
@@ -111,9 +112,16 @@ def _benchmarks(run: Run, kept: Results | None) -> Iterator[Compared]:
         yield Compared(str(data["benchmark"]), Measured.model_validate(data), note)
 
 
+def _wordings(run: Run, kept: Results | None) -> Iterator[Table]:
+    """Scores under an instruction and under other words for it."""
+    if run.robustness.is_file():
+        yield from wording_tables(read_json(run.robustness))
+
+
 SOURCES: Final = (
     EvaluationSource("the comparison with teachers and start", "pipe eval", _own),
     EvaluationSource("the benchmarks", "pipe eval --mteb NAME", _benchmarks),
+    EvaluationSource("the measurement under other instructions", "pipe robustness", _wordings),
     EvaluationSource("the measurement on images", "pipe eval", _on_images),
 )
 """In the order in which the page shows them."""

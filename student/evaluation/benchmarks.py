@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_prep.errors import PipeError, UsageError, first_line
-from data_prep.files import atomic_write
-from student.evaluation.items import Items
+from student.evaluation.items_file import read_items, write_items
 from student.evaluation.mteb_library import quietly, require_mteb
-from student.evaluation.mteb_model import BATCH_SIZE, Instruction, MtebModel
+from student.evaluation.mteb_model import BATCH_SIZE, Instruction, MtebModel, filed_name
 from student.evaluation.tasks import Measured
 
 _NEAREST = 3
+_OF_THE_MODEL = "model_meta.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +97,21 @@ def _with_parts(tasks: tuple[Any, ...]) -> Iterator[Any]:
         yield from _with_parts(tuple(getattr(task, "tasks", ())))
 
 
+def result_files(directory: Path, name: str, revision: str) -> list[Path]:
+    """List a model's results, without mteb.
+
+    Args:
+        directory: A ``ResultStore``'s.
+        name: What tables call the model.
+        revision: What tells its weights from others of that name.
+
+    Returns:
+        mteb's files, one for each task, by name.
+    """
+    filed = directory / "results" / filed_name(name).replace("/", "__") / revision
+    return [path for path in sorted(filed.glob("*.json")) if path.name != _OF_THE_MODEL]
+
+
 class ResultStore:
     """Finished tasks of models, in mteb's own cache, and the figures of their items.
 
@@ -139,7 +152,7 @@ class ResultStore:
             result = self._cache.load_task_result(task.metadata.name, model.mteb_model_meta)
             if result is None or result.get_missing_evaluations(task):
                 return None
-            return Measured(100 * float(result.get_score()), self._read_items(path))
+            return Measured(100 * float(result.get_score()), read_items(self._items(path)))
 
     def measure(self, task: Any, model: MtebModel) -> Measured:
         """Run a task, or what is missing of it, and keep the result.
@@ -187,7 +200,7 @@ class ResultStore:
                     task.unload_data()
             path = self._cache.get_task_result_path(name, model.mteb_model_meta)
         if items is not None:
-            self._write_items(path, items)
+            write_items(self._items(path), items)
         # As it is kept, which is rounded: the same now as when it is asked for again.
         kept = self.found(task, model)
         if kept is None:
@@ -197,24 +210,6 @@ class ResultStore:
     def _items(self, result: Path) -> Path:
         inside = result.relative_to(self.directory / "results")
         return (self.directory / "items" / inside).with_suffix(".npz")
-
-    def _write_items(self, result: Path, items: Items) -> None:
-        path = self._items(result)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {"figures": items.figures_N}
-        if items.gold_N is not None:
-            arrays["gold"] = items.gold_N
-        with atomic_write(path) as scratch, scratch.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-    def _read_items(self, result: Path) -> Items | None:
-        path = self._items(result)
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as arrays:
-            if "gold" in arrays:
-                return Items("spearman", arrays["figures"], arrays["gold"])
-            return Items("mean", arrays["figures"])
 
 
 def _remove_torn(directory: Path) -> None:

@@ -21,6 +21,7 @@ INSTRUCT = "Instruct: {instruction}\nQuery: "
 BATCH_SIZE = 4096
 """Texts that mteb hands over at once; ours are batched by length after that."""
 
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _QUERY, _DOCUMENT = "query", "document"
 _INSTRUCTS = re.compile(r"Instruct: .+\n(?P<tail>Query:\s*)", re.DOTALL)
 
@@ -40,6 +41,22 @@ def instruction_template(prompts: Prompts) -> str | None:
     """
     found = _INSTRUCTS.fullmatch(prompts.question)
     return f"Instruct: {{instruction}}\n{found['tail']}" if found else None
+
+
+def filed_name(name: str) -> str:
+    """Say under which name mteb files a model's results.
+
+    Args:
+        name: What tables call it.
+
+    Returns:
+        ``organisation/model``; ours is the organisation of what is no such name already, such as
+        a directory.
+    """
+    if _HUB_NAME.fullmatch(name):
+        return name
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-")
+    return f"jasper-distill/{plain}"
 
 
 class MtebModel:
@@ -69,7 +86,7 @@ class MtebModel:
 
         Args:
             embed: The model under its own prompts.
-            name: What results call it; ``jasper-distill/`` goes in front of one without a slash.
+            name: What tables call it; results are filed under its ``filed_name``.
             revision: What tells these weights from others of that name.
             prompts: Its own prompts; none, if not given.
             prompted: The model under other prompts; without it no instruction is read.
@@ -79,7 +96,7 @@ class MtebModel:
             remember: Whether to keep every vector until ``forget``, so that no text is embedded
                 twice; for sets that fit into memory.
         """
-        self.name = name if "/" in name else f"jasper-distill/{name}"
+        self.name = filed_name(name)
         self.revision = revision or "no_revision_available"
         self._embed = embed
         self._prompts = prompts or Prompts()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from student.evaluation.heldout import HeadAgreement
 from student.evaluation.intervals import Estimate, gain, retention
 from student.evaluation.lines import MEAN, MEAN_BY_TYPE, on_line, table_lines
+from student.evaluation.plain_table import aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def render(comparison: Comparison) -> str:
     ]
     header = ["", *(model.model for model in models), "kept", "gained"]
     filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
-    table = _aligned(header, [block for block in filled if block])
+    table = aligned(header, [block for block in filled if block])
     heads = _heads(comparison) if tasks else ""
     return f"{table}\n\n{heads}" if heads else table
 
@@ -209,7 +210,7 @@ def _heads(comparison: Comparison) -> str:
             ]
         )
     kept = [f"kept of {teacher.model}" for teacher in comparison.teachers]
-    return _aligned(["head", "dimensions", "mean", *kept, "gained"], [rows]) if rows else ""
+    return aligned(["head", "dimensions", "mean", *kept, "gained"], [rows]) if rows else ""
 
 
 def _agreement_row(
@@ -277,23 +278,3 @@ def _text(estimate: Estimate | None, form: str, unit: str = "") -> str:
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
     return "" if value is None else f"{value:{form}}{unit}"
-
-
-def _aligned(header: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]]) -> str:
-    table = [header, *(row for block in blocks for row in block)]
-    # A column without a value, such as the gain where there is no start, is left out.
-    used = [0, *(i for i in range(1, len(header)) if any(row[i] for row in table[1:]))]
-    widths = {index: max(len(row[index]) for row in table) for index in used}
-    rule = "  ".join("-" * widths[index] for index in used)
-    lines = ["  ".join(_padded(header, widths)).rstrip()]
-    for block in blocks:
-        lines.append(rule)
-        lines.extend("  ".join(_padded(row, widths)).rstrip() for row in block)
-    return "\n".join(lines)
-
-
-def _padded(row: Sequence[str], widths: Mapping[int, int]) -> list[str]:
-    return [
-        row[index].rjust(width) if index else row[index].ljust(width)
-        for index, width in widths.items()
-    ]

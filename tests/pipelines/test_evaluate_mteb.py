@@ -2,68 +2,17 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 from click.testing import CliRunner
 
 from data_prep.errors import UsageError
 from pipelines.cli import cli
-from student.evaluation.benchmarks import find_benchmark
-from student.evaluation.mteb_library import reach_hub, require_mteb
+from pipelines.contenders import head_name
+from pipelines.mteb_results import saved_revision
+from student.evaluation.benchmarks import find_benchmark, result_files
+from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import PAPER_BENCHMARK, paper_scores
-
-require_mteb()
-
-from mteb.abstasks import AbsTaskSTS  # noqa: E402
-from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
-from mteb.benchmarks.benchmark import Benchmark  # noqa: E402
-
-WORDS = ("read", "file", "write", "list", "of", "a", "path", "open")
-
-
-def task(name, directory):
-    """A task whose data set is a directory."""
-    metadata = TaskMetadata(
-        name=name,
-        description="A stand-in.",
-        dataset={"path": str(directory), "revision": "1"},
-        type="STS",
-        category="t2t",
-        eval_splits=["test"],
-        eval_langs=["eng-Latn"],
-        main_score="cosine_spearman",
-        prompt="Say the same.",
-    )
-    return type(name, (AbsTaskSTS,), {"metadata": metadata})
-
-
-@pytest.fixture
-def tasks(tmp_path, monkeypatch):
-    """Two tasks with data and one without, and a benchmark of them."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    known = {}
-    for number, name in enumerate(["TinyA", "TinyB"]):
-        directory = tmp_path / name
-        directory.mkdir()
-        rows = []
-        for i in range(12):
-            own = [WORDS[(i + number + j) % 8] for j in range(4)]
-            other = [*own[: i % 4], *(f"other{i}{j}" for j in range(4 - i % 4))]
-            pair = {"sentence1": " ".join(own), "sentence2": " ".join(other), "score": i % 4}
-            rows.append(pair)
-        (directory / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        known[name] = task(name, directory)
-    known["TinyAbsent"] = task("TinyAbsent", tmp_path / "absent")
-    registry = sys.modules["mteb.get_tasks"]._TASKS_REGISTRY
-    for name, one in known.items():
-        monkeypatch.setitem(registry, name, one)
-    benchmarks = sys.modules["mteb.benchmarks.get_benchmark"]._build_registry()
-    whole = Benchmark(name="Tiny(eng)", tasks=[known["TinyA"](), known["TinyB"]()])
-    monkeypatch.setitem(benchmarks, whole.name, whole)
-    return known
 
 
 @pytest.fixture
@@ -93,6 +42,10 @@ def test_a_benchmark_is_run_once_and_compared(run, tasks, monkeypatch):
     assert gained["low"] <= gained["value"] <= gained["high"]
     files = {path.name for path in (run / "eval/mteb/results").rglob("*.json")}
     assert files == {"TinyA.json", "TinyB.json", "model_meta.json"}
+    # Where the model card looks for them.
+    revision = saved_revision(run / "student" / "stage-3" / "final")
+    mine = result_files(run / "eval" / "mteb", head_name("fc2"), revision)
+    assert [path.name for path in mine] == ["TinyA.json", "TinyB.json"]
 
     def again(*_, **__):
         raise AssertionError("a finished task ran again")
