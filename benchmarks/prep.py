@@ -167,7 +167,7 @@ def large(directory: Path, shared: str | None, documents: int, workers: int) -> 
 def main() -> None:
     """Measure and print."""
     parser = option_parser(__doc__)
-    parser.add_argument("--texts", type=int, default=500_000, help="Documents to measure with.")
+    parser.add_argument("--texts", type=int, default=1_000_000, help="Documents to measure with.")
     parser.add_argument("--only", choices=_QUESTIONS, help="Answer one question.")
     parser.add_argument("--large", type=int, metavar="N", help="Memory and time of N documents.")
     parser.add_argument("--workers", type=int, default=2, help="Processes of --large.")

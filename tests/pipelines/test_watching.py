@@ -20,7 +20,7 @@ EVERY = "stages.0.evaluate_every=10"
 BEST = (EVERY, "stages.0.select=best", "stages.0.metric=eval/fc1/spearman")
 WHOLE = 'stages.0.trainable=["heads.*", "text.*"]'
 # So fast that the agreement falls after the first steps.
-FALLING = ("stages.0.init=least_squares", "stages.0.learning_rate=0.3")
+FALLING = (WHOLE, "stages.0.learning_rate=0.05")
 
 
 def weights(directory):
