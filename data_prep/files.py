@@ -146,6 +146,24 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Make an empty directory for as long as the block runs.
+
+    Args:
+        path: Where it is; what a killed process has left there goes first.
+
+    Yields:
+        ``path``.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def exclusive(directory: Path, doing: str) -> Iterator[None]:
     """Make a directory and keep other processes out of it while the block runs.
 

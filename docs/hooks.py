@@ -2,7 +2,7 @@
 
 import re
 
-from pipelines.recipe_reference import markdown
+from recipe_reference import markdown
 
 _MARK = "<!-- the recipe's keys -->"
 _EXAMPLES = re.compile(r"<p>(Examples?:)\n(.*?)</p>", re.S)

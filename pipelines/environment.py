@@ -3,6 +3,8 @@
 import os
 import platform
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -43,8 +45,8 @@ class Environment(BaseModel):
         platform: Operating system and architecture.
         processor: Name of the CPU.
         cores: CPU cores that this process may use.
-        gpus: Name of each GPU that torch sees.
-        packages: Version of each package of ``PACKAGES`` that is installed.
+        gpus: Name of each GPU that torch sees; empty where it cannot tell.
+        packages: Version of each package of ``PACKAGES`` that is installed and says its version.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,21 +68,28 @@ class Environment(BaseModel):
             platform=platform.platform(),
             processor=_processor(),
             cores=_cores(),
-            gpus=tuple(
-                torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())
-            ),
+            gpus=_gpus(),
             packages=dict(_versions()),
         )
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = []
+def _gpus() -> tuple[str, ...]:
+    # A driver that is broken or taken raises errors of many kinds, and stops no work by itself.
+    with suppress(Exception):
+        return tuple(
+            torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())
+        )
+    return ()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
-        try:
-            found.append((name, metadata.version(name)))
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        found: str | None = None
+        # Beside packages that are not there, there are records that are broken.
+        with suppress(metadata.PackageNotFoundError, KeyError, ValueError, OSError):
+            found = metadata.version(name)
+        if found is not None:
+            yield name, found
 
 
 def _processor() -> str:

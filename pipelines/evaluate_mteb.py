@@ -8,10 +8,10 @@
 - ``items/MODEL/REVISION/TASK.npz``: the figures of the task's pairs, queries or test texts.
 - ``NAME.json``, one for each benchmark that was asked for, its last table: an object of
   ``benchmark`` (the name), ``tasks`` (how many it has), ``measured`` (of how many the student, or
-  else the first model, has a result), ``stage`` (of the student; null without one), ``mteb`` (the
-  library's version), ``table`` (plain text), ``failed`` (by model, by task, a sentence), and
-  ``teachers``, ``start``, ``students``, ``references``, ``kinds`` as in
-  ``student.evaluation.table.as_dict``.
+  else the first model, has a result), ``stage`` (of the student; null without one), ``revisions``
+  (by model, as above), ``mteb`` (the library's version), ``table`` (plain text), ``failed`` (by
+  model, by task, a sentence), and ``teachers``, ``start``, ``students``, ``references``, ``kinds``
+  as in ``student.evaluation.table.as_dict``.
 """
 
 import re
@@ -206,6 +206,7 @@ def _data(
         "tasks": whole,
         "measured": done,
         "stage": stage,
+        "revisions": {part: model.revision for model in models for part in model.parts},
         "mteb": version("mteb"),
         "table": "\n".join([title, *table, *notes]),
         "failed": {name: dict(tasks) for name, tasks in failed.items()},

@@ -12,7 +12,7 @@ from pipelines.report import say
 from pipelines.run import Run
 from student.card import model_card
 from student.card_terms import restrictions
-from student.export import export
+from student.export import export, write_card
 from student.export_record import ExportRecord, weights_digest
 from student.export_whole import export_whole
 from student.identity import StageIdentity, recorded_identity
@@ -48,6 +48,7 @@ def export_student(
     *,
     images: bool = False,
     name: str | None = None,
+    keep: bool = False,
 ) -> Exported:
     """Write the last finished stage's student as a sentence-transformers directory.
 
@@ -59,6 +60,8 @@ def export_student(
         images: Whether the vision encoder and all heads go with it, as a model that loads after
             ``import student``; else it is the text side alone, which loads anywhere.
         name: The model's name in the card, such as its name on the hub; None takes the recipe's.
+        keep: Whether an export of the same weights and head stays, with what was put into it, such
+            as ONNX, and only its card is written anew.
 
     Returns:
         What was exported.
@@ -91,14 +94,23 @@ def export_student(
             f"the student of stage {number} has no vision encoder, expected one to export with "
             'images; train a stage with inputs = "images" first, or export without --images.'
         )
+    target = directory or (run.export_of_images if images else run.export)
     if images:
-        target = directory or run.export_of_images
         facts = replace(facts, vision=card_vision(run, number, student, recorded))
+    if keep and _fits(target, record, images=images):
+        say(f"{target} is of these weights already; its card alone is written anew")
+        write_card(target, model_card(facts), told.beside)
+    elif images:
         export_whole(student, target, model_card(facts), record, told.beside)
     else:
-        target = directory or run.export
         export(student, target, model_card(facts), record, told.beside)
     return Exported(target, number, record.head, restrictions(facts))
+
+
+def _fits(directory: Path, record: ExportRecord, *, images: bool) -> bool:
+    """Whether an export is what would be written; that of texts alone has a module of its own."""
+    of_texts = (directory / "1_Pooling").is_dir()
+    return ExportRecord.read(directory) == record and of_texts != images
 
 
 def _recorded(run: Run, number: int) -> StageIdentity:

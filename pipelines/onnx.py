@@ -6,7 +6,6 @@ ones this project needs, so a Python of another environment may do it.
 
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from data_prep.files import sync, write_json
+from data_prep.files import scratch_directory, sync, write_json
 from pipelines.export import Exported
 from pipelines.report import say
 from pipelines.run import Run
@@ -89,10 +88,8 @@ def add_onnx(run: Run, exported: Exported, python: Path) -> CheckedOnnx:
     texts, roles = corpus.take(np.arange(min(corpus.rows, CHECKED_TEXTS)))
     heads = {name: dense_directory(student, name) for name, _ in student.named_heads()}
     say("converting the student to ONNX")
-    with tempfile.TemporaryDirectory(
-        dir=exported.directory.parent, prefix=f".{exported.directory.name}.onnx-"
-    ) as temporary:
-        work = Path(temporary)
+    place = exported.directory
+    with scratch_directory(place.with_name(f".{place.name}.onnx")) as work:
         found = other_vectors(exported.directory, work, python, "onnx", texts, roles, heads)
         difference = largest_differences(student, texts, roles, found)
         most = max(difference.values())

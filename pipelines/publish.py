@@ -1,17 +1,26 @@
 """Putting an export on the Hugging Face hub."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import disable_progress_bars
 
 from data_prep.errors import PipeError, UsageError, first_line
 from pipelines.report import say
+from student.export_record import RECORD
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]{0,95}")
+_WRITTEN = re.compile(
+    r"onnx/.+|\d+_Dense[^/]*/.+|1_Pooling/config\.json"
+    r"|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|found-images\.png"
+    r"|(pre)?processor_config\.json|chat_template\.jinja"
+)
+"""What one export writes and another of the same model may lack: heads, shards, ONNX, a picture."""
+
 _REASONS = {
     401: "the hub does not know the token; log in again with `hf auth login`",
     403: "the token may not write there; take one that may write, and a name of your own or of "
@@ -56,10 +65,12 @@ def require_name(repo: str) -> None:
 def publish(
     directory: Path, repo: str, *, private: bool, message: str, api: HfApi | None = None
 ) -> Published:
-    """Upload an export in one commit; what else lies in the repository stays there.
+    """Upload an export in one commit; files of others that lie in the repository stay there.
 
-    The files of large weights go first and are not seen until the commit names them, so that an
-    upload that breaks off changes nothing, and the next one sends only what is missing.
+    What an earlier push left of another export goes in the same commit, so that no old weights
+    stand beside the new ones. The files of large weights go first and are not seen until the commit
+    names them, so that an upload that breaks off changes nothing, and the next one sends only what
+    is missing.
 
     Args:
         directory: The export. It is only read.
@@ -85,10 +96,17 @@ def publish(
                 f"{repo} is on the hub already and public, expected a private one; make it private "
                 "in its settings, choose another name, or push without --private."
             )
+        sent = {path.relative_to(directory).as_posix(): path for path in files}
+        stale = _stale(api.list_repo_files(repo), sent)
         say(f"uploading {len(files)} files to {repo}")
+        if stale:
+            say(f"removing what an earlier push left there: {', '.join(stale)}")
         commit = api.create_commit(
             repo,
-            [CommitOperationAdd(path.relative_to(directory).as_posix(), path) for path in files],
+            [
+                *(CommitOperationDelete(name) for name in stale),
+                *(CommitOperationAdd(name, path) for name, path in sent.items()),
+            ],
             commit_message=message,
         )
     except PipeError:
@@ -99,6 +117,13 @@ def publish(
             f"{directory} is whole, and could not be pushed to {repo}: {_reason(error)}."
         ) from None
     return Published(f"{api.endpoint}/{repo}", commit.oid)
+
+
+def _stale(there: Collection[str], sent: Collection[str]) -> list[str]:
+    """What an earlier export has left; nothing where this project has pushed none."""
+    if RECORD not in there:
+        return []
+    return sorted(name for name in there if name not in sent and _WRITTEN.fullmatch(name))
 
 
 def require_token() -> None:

@@ -10,8 +10,9 @@
 - ``images``: of a student that sees, as in ``pipelines.evaluate_images``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.sets import SetFiles, find_sets
 from student.export_record import weights_digest
+
+Weights = Callable[[], str]
+"""Gives a digest of weights."""
 
 _MODELS = ("teachers", "start", "students", "references", "kinds", "images")
 
@@ -93,13 +97,14 @@ class Results:
             return None
 
 
-def subject(run: Run, number: int, sets: Path | None) -> Subject:
+def subject(run: Run, number: int, sets: Path | None, weights: Weights | None = None) -> Subject:
     """Say what an evaluation would be of, as everything stands now.
 
     Args:
         run: The run.
         number: The stage, which is finished.
         sets: The directory of evaluation sets, if any.
+        weights: Gives the digest of the stage's final weights; None reads them.
 
     Returns:
         Equal for equal weights, settings, teachers, files of the sets and image-caption pairs.
@@ -114,7 +119,7 @@ def subject(run: Run, number: int, sets: Path | None) -> Subject:
     files = [entry for found in find_sets(sets) for entry in _files(found, sets)] if sets else []
     return Subject(
         stage=number,
-        weights=weights_digest(run.students.final(number)),
+        weights=weights() if weights else weights_digest(run.students.final(number)),
         measures=digest([settings, teachers, files, pairs]),
     )
 
@@ -128,11 +133,21 @@ def recipe_sets(run: Run) -> Path | None:
     return Path(run.recipe.evaluation.sets) if run.recipe.evaluation.sets else None
 
 
-def current_results(run: Run) -> Results | None:
+def last_weights(run: Run) -> Weights:
+    """Give the digest of the last stage's final weights, which are read once, when first asked.
+
+    Args:
+        run: The run.
+    """
+    return cache(lambda: weights_digest(run.students.final(len(run.recipe.stages))))
+
+
+def current_results(run: Run, weights: Weights | None = None) -> Results | None:
     """The kept evaluation, if it is of the recipe's last stage as everything stands now.
 
     Args:
         run: The run.
+        weights: ``last_weights``; None reads them.
 
     Returns:
         The evaluation, or None.
@@ -144,7 +159,7 @@ def current_results(run: Run) -> Results | None:
     kept = Results.read(run.results)
     if kept is None or kept.of.stage != last or not run.students.finished(last):
         return None
-    return kept if kept.of == subject(run, last, recipe_sets(run)) else None
+    return kept if kept.of == subject(run, last, recipe_sets(run), weights) else None
 
 
 def _files(found: SetFiles, root: Path) -> list[list[Any]]:

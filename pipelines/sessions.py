@@ -65,16 +65,18 @@ def session(
     finally:
         seconds = time.monotonic() - clock
         if worked and (whole or seconds >= _REFUSED_SECONDS):
-            record = Session(
-                phase=phase,
-                began=began,
-                seconds=round(seconds, 3),
-                whole=whole,
-                processes=processes,
-                environment=Environment.here(),
-            )
             name = f"{began:%Y%m%dT%H%M%S}-{phase.replace(' ', '-')}-{uuid.uuid4().hex[:8]}.json"
-            with suppress(OSError):
+            # Drivers, installed packages and disks fail in their own ways, and a record is worth
+            # neither the work that is done nor the error that ended it.
+            with suppress(Exception):
+                record = Session(
+                    phase=phase,
+                    began=began,
+                    seconds=round(seconds, 3),
+                    whole=whole,
+                    processes=processes,
+                    environment=Environment.here(),
+                )
                 _directory(directory).mkdir(parents=True, exist_ok=True)
                 write_json(_directory(directory) / name, record.model_dump(mode="json"))
 

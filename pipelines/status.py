@@ -9,11 +9,11 @@ from data_prep.pairs.corpus import PairCorpus
 from pipelines.captions_commands import TEACH
 from pipelines.captions_progress import captions_progress
 from pipelines.report import duration
-from pipelines.results import Results, current_results
+from pipelines.results import Results, Weights, current_results, last_weights
 from pipelines.run import Run
 from pipelines.stage_pace import StagePace
 from student.config import CAPTIONS_TEACHER
-from student.export_record import ExportRecord, weights_digest
+from student.export_record import ExportRecord
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.progress import TeacherProgress, teacher_progress
@@ -98,11 +98,12 @@ class Progress:
         return data
 
 
-def status(run: Run) -> list[Progress]:
+def status(run: Run, weights: Weights | None = None) -> list[Progress]:
     """Look at what is on disk; nothing is loaded or changed.
 
     Args:
         run: The run.
+        weights: ``last_weights`` of the run; None reads them.
 
     Returns:
         Every piece of work, in order.
@@ -138,9 +139,10 @@ def status(run: Run) -> list[Progress]:
         command += f" --stage {number}"
         lines.append(Progress(what, step, stage.steps, "steps", pace=pace, command=command))
     lines += captions
+    weights = weights or last_weights(run)
     for what, unit, found in (
-        ("eval", "tables", _evaluated(run)),
-        ("export", "models", _exported(run)),
+        ("eval", "tables", _evaluated(run, weights)),
+        ("export", "models", _exported(run, weights)),
     ):
         command = f"pipe {what} --run {run.directory}"
         lines.append(Progress(what, int(found == ""), 1, unit, command=command, note=found or ""))
@@ -200,10 +202,10 @@ def _more(found: TeacherProgress) -> list[str]:
     return parts
 
 
-def _evaluated(run: Run) -> str | None:
+def _evaluated(run: Run, weights: Weights) -> str | None:
     """Empty if the kept table is of the last stage as it is now; what it is of; None for none."""
     try:
-        if current_results(run) is not None:
+        if current_results(run, weights) is not None:
             return ""
     except PipeError:
         return "the evaluation sets are not to be seen here, so nobody can tell of what"
@@ -213,7 +215,7 @@ def _evaluated(run: Run) -> str | None:
     return f"of stage {kept.of.stage}" if kept.of.stage != last else "of other weights or settings"
 
 
-def _exported(run: Run) -> str | None:
+def _exported(run: Run, weights: Weights) -> str | None:
     """Empty if the export is of the last stage as it is now; what it is of; None for none."""
     last = len(run.recipe.stages)
     record = ExportRecord.read(run.export)
@@ -221,7 +223,7 @@ def _exported(run: Run) -> str | None:
         return None
     if record.stage != last:
         return f"of stage {record.stage}"
-    now = run.students.finished(last) and weights_digest(run.students.final(last))
+    now = run.students.finished(last) and weights()
     return "" if record.weights == now else "of other weights"
 
 

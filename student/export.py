@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data_prep.errors import PipeError
-from data_prep.files import atomic_directory, write_json
+from data_prep.files import atomic_directory, atomic_write, write_json
 from student.export_older import write_for_older
 from student.export_record import ExportRecord
 from student.model import Student
@@ -128,12 +128,14 @@ def write_card(directory: Path, card: str, beside: Mapping[str, Path]) -> None:
 
     Args:
         directory: The export.
-        card: The card.
+        card: The card. One that is there is replaced.
         beside: Files by the names that they get in the directory.
     """
     for name, file in beside.items():
-        shutil.copyfile(file, directory / name)
-    (directory / "README.md").write_text(card, encoding="utf-8")
+        with atomic_write(directory / name) as temporary:
+            shutil.copyfile(file, temporary)
+    with atomic_write(directory / "README.md") as temporary:
+        temporary.write_text(card, encoding="utf-8")
 
 
 def write_prompts(student: Student, directory: Path) -> None:

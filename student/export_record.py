@@ -7,7 +7,7 @@ from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
 from data_prep.fingerprint import digest_of_files
 
-_RECORD = "jasper_distill.json"
+RECORD = "jasper_distill.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ExportRecord:
         Args:
             directory: The export.
         """
-        write_json(directory / _RECORD, asdict(self))
+        write_json(directory / RECORD, asdict(self))
 
     @classmethod
     def read(cls, directory: Path) -> "ExportRecord | None":
@@ -47,7 +47,7 @@ class ExportRecord:
             The record; None where there is none, so that this project did not write the directory.
         """
         try:
-            data = read_json(directory / _RECORD)
+            data = read_json(directory / RECORD)
             return cls(**{field.name: data[field.name] for field in fields(cls)})
         except (PipeError, OSError, KeyError, TypeError):
             return None

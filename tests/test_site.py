@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+from docs.recipe_reference import sections
 from pipelines.cli import cli
-from pipelines.recipe_reference import sections
 from tests.doc_pages import ROOT, commands
 
 

@@ -2,6 +2,7 @@
 
 import click
 
+from data_prep.errors import first_line
 from data_prep.executors.processes import Processes
 from pipelines.commands.options import json_option, run_options
 from pipelines.distill import distill
@@ -47,17 +48,30 @@ def command(run: Run, as_json: bool) -> None:
     if measured is None:
         with session(run.directory, "eval"):
             measured = evaluate(run)
-    exported = export_student(run)
+    exported = export_student(run, keep=True)
     places = {"export": str(exported.directory)}
     if run.recipe.stages[-1].inputs == "images":
-        places["export_images"] = str(export_student(run, images=True).directory)
+        places["export_images"] = str(export_student(run, images=True, keep=True).directory)
     where = " and, with its images, in ".join(places.values())
-    report = str(write_report(run).path)
-    result(
-        f"{measured.table}\n\nthe student is in {where}\nthe report is in {report}",
-        {**measured.comparison, **places, "report": report},
-        as_json,
-    )
+    lines = [f"{measured.table}\n", f"the student is in {where}"]
+    report = _report(run)
+    if report is not None:
+        lines.append(f"the report is in {report}")
+        places["report"] = report
+    result("\n".join(lines), {**measured.comparison, **places}, as_json)
     query = run.recipe.evaluation.example_query
     if query and not as_json:
         click.echo(f"\n{example_search(exported.directory, run.corpus, query)}")
+
+
+def _report(run: Run) -> str | None:
+    """Write the report; the result of days is not lost where that fails."""
+    try:
+        return str(write_report(run).path)
+    # Drawing meets whatever stands in the run's files, and the disk may be full.
+    except Exception as error:
+        say(
+            f"the report cannot be written ({first_line(error)}); "
+            f"`pipe report --run {run.directory}` writes it anew"
+        )
+        return None

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 
 from pipelines.report_page.facts import Compared, Table
-from pipelines.report_page.measured import AGREEMENTS, MEAN, Estimate, Measured, StudentModel
+from pipelines.report_page.measured import AGREEMENTS, Measured, StudentModel
+from student.evaluation.intervals import Estimate
+from student.evaluation.lines import MEAN
 
 _BRACKETS = "In brackets, what 95% of resamples give: of the sets' items, or of the tasks."
 

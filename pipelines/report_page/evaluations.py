@@ -1,18 +1,25 @@
-"""What was measured of a run's student: one row of ``SOURCES`` for each kind of measurement."""
+"""What was measured of a run's student: one source for each kind of measurement."""
 
-from collections.abc import Callable, Iterator
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
+from pipelines.mteb_results import results_revision
 from pipelines.report_page.compared import compared_tables
 from pipelines.report_page.facts import Compared, EvaluationFacts, Found, Table
 from pipelines.report_page.measured import Measured
 from pipelines.report_page.on_images import found_images, images_table
+from pipelines.report_page.svg import allowed
 from pipelines.report_page.wordings import wording_tables
-from pipelines.results import Results, current_results
+from pipelines.results import Results, Weights, current_results
 from pipelines.run import Run
+from student.saved import read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +30,27 @@ class EvaluationSource:
         name: What it is called in notes.
         command: What makes it again.
         read: Gives what is kept, as comparisons and tables in the order in which the page shows
-            them; nothing where it was not measured. What is damaged raises an error of ``DAMAGE``.
+            them, and as notes; nothing where it was not measured. What is damaged raises an error
+            of ``DAMAGE``.
     """
 
     name: str
     command: str
-    read: Callable[[Run, Results | None], Iterator[Compared | Table]]
+    read: Callable[[Run, Results | None], Iterator[Compared | Table | str]]
 
 
 DAMAGE: Final = (PipeError, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What reading a file of another shape ends in."""
 
+_NAMED: Final = re.compile(r'"benchmark": *("(?:[^"\\]|\\.)*")')
 
-def gather_evaluation(run: Run) -> Found[EvaluationFacts]:
+
+def gather_evaluation(run: Run, weights: Weights) -> Found[EvaluationFacts]:
     """Read what was measured.
 
     Args:
         run: The run.
+        weights: ``last_weights`` of the run.
 
     Returns:
         It, and notes on what is missing, damaged or of other weights.
@@ -50,11 +61,11 @@ def gather_evaluation(run: Run) -> Found[EvaluationFacts]:
         notes.append(f"{run.results} is not a whole evaluation; {command} makes it anew.")
     elif kept is None:
         notes.append(f"The student is not measured yet; {command} measures it.")
-    elif (stale := _stale(run, kept)) is not None:
+    elif (stale := _stale(run, kept, weights)) is not None:
         notes.append(f"{stale}; {command} measures anew.")
     comparisons: list[Compared] = []
     tables: list[Table] = []
-    for source in SOURCES:
+    for source in _sources(run, weights):
         try:
             found = list(source.read(run, kept))
         except DAMAGE:
@@ -63,18 +74,21 @@ def gather_evaluation(run: Run) -> Found[EvaluationFacts]:
             continue
         comparisons += [one for one in found if isinstance(one, Compared)]
         for one in found:
-            tables += compared_tables(one) if isinstance(one, Compared) else [one]
+            if isinstance(one, str):
+                notes.append(one)
+            else:
+                tables += compared_tables(one) if isinstance(one, Compared) else [one]
     seen = kept is not None and "images" in kept.comparison
     picture = found_images(run.results.parent / "found-images.png") if seen else ""
     return Found(EvaluationFacts(tuple(comparisons), tuple(tables), picture), tuple(notes))
 
 
-def _stale(run: Run, kept: Results) -> str | None:
+def _stale(run: Run, kept: Results, weights: Weights) -> str | None:
     last = len(run.recipe.stages)
     if kept.of.stage != last:
         return f"The evaluation is of stage {kept.of.stage}, and the last one is stage {last}"
     try:
-        current = current_results(run)
+        current = current_results(run, weights)
     except PipeError as error:
         return f"Nobody can tell whether the evaluation is up to date ({error})"
     if current is None:
@@ -96,9 +110,12 @@ def _on_images(run: Run, kept: Results | None) -> Iterator[Table]:
         yield images_table(kept.comparison["images"])
 
 
-def _benchmarks(run: Run, kept: Results | None) -> Iterator[Compared]:
-    """A table for each benchmark of mteb that was run."""
-    for path in sorted(run.benchmarks.glob("*.json")):
+def _benchmark(path: Path, weights: Weights) -> EvaluationSource:
+    """The table of a benchmark of mteb that was run."""
+    named = _benchmark_name(path)
+    command = f"pipe eval --mteb {shlex.quote(named) if named else 'NAME'}"
+
+    def read(run: Run, kept: Results | None) -> Iterator[Compared | str]:
         data = read_json(path)
         done, whole = int(data["measured"]), int(data["tasks"])
         lost = sum(len(tasks) for tasks in data.get("failed", {}).values())
@@ -107,9 +124,38 @@ def _benchmarks(run: Run, kept: Results | None) -> Iterator[Compared]:
             note += " Means over fewer tasks do not compare with those of others."
         if data.get("stage") not in (None, len(run.recipe.stages)):
             note += f" The student is that of stage {int(data['stage'])}."
+        elif _of_others(run, data, weights):
+            of_others = "The student is one of other weights or prompts than stand in the run now"
+            note += f" {of_others}."
+            yield f"{named}: {of_others}; `{command} --run {run.directory}` measures anew."
         if lost:
             note += f" {lost:,} measurements failed."
-        yield Compared(str(data["benchmark"]), Measured.model_validate(data), note)
+        yield Compared(allowed(str(data["benchmark"])), Measured.model_validate(data), note)
+
+    return EvaluationSource(f"the benchmark in {path}", command, read)
+
+
+def _of_others(run: Run, data: Mapping[str, Any], weights: Weights) -> bool:
+    """Whether a benchmark says that its student is not the one that stands in the run."""
+    last = len(run.recipe.stages)
+    revisions = data.get("revisions", {})
+    measured = {revisions[one["model"]] for one in data["students"] if one["model"] in revisions}
+    if data.get("stage") is None or not measured:
+        return False
+    try:
+        record = read_record(run.students.final(last))
+        return measured != {results_revision(weights(), record.prompts, record.max_tokens)}
+    except (PipeError, OSError):  # no student, or a broken one
+        return True
+
+
+def _benchmark_name(path: Path) -> str:
+    """What a benchmark is called, as far as a file that may be damaged tells."""
+    try:
+        found = _NAMED.search(path.read_text(encoding="utf-8", errors="replace"))
+        return allowed(json.loads(found[1])) if found else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _wordings(run: Run, kept: Results | None) -> Iterator[Table]:
@@ -118,10 +164,10 @@ def _wordings(run: Run, kept: Results | None) -> Iterator[Table]:
         yield from wording_tables(read_json(run.robustness))
 
 
-SOURCES: Final = (
-    EvaluationSource("the comparison with teachers and start", "pipe eval", _own),
-    EvaluationSource("the benchmarks", "pipe eval --mteb NAME", _benchmarks),
-    EvaluationSource("the measurement under other instructions", "pipe robustness", _wordings),
-    EvaluationSource("the measurement on images", "pipe eval", _on_images),
-)
-"""In the order in which the page shows them."""
+def _sources(run: Run, weights: Weights) -> Iterator[EvaluationSource]:
+    """In the order in which the page shows them."""
+    yield EvaluationSource("the comparison with teachers and start", "pipe eval", _own)
+    for path in sorted(run.benchmarks.glob("*.json")):
+        yield _benchmark(path, weights)
+    yield EvaluationSource("the measurement under other instructions", "pipe robustness", _wordings)
+    yield EvaluationSource("the measurement on images", "pipe eval", _on_images)

@@ -15,6 +15,7 @@ from pipelines.environment import Environment
 from pipelines.report_page.evaluations import gather_evaluation
 from pipelines.report_page.facts import CorpusFacts, Found, RunFacts, StageFacts
 from pipelines.report_page.teachers import gather_teachers
+from pipelines.results import Weights, last_weights
 from pipelines.run import Run
 from pipelines.sessions import Session, read_sessions
 from pipelines.status import status
@@ -34,17 +35,17 @@ def gather(run: Run) -> RunFacts:
     Returns:
         What there is.
     """
-    recipe = run.recipe
+    recipe, weights = run.recipe, last_weights(run)
     return RunFacts(
         recipe=recipe,
         recipe_text=tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True)),
         directory=str(run.directory),
-        standing=_standing(run),
+        standing=_standing(run, weights),
         corpus=_corpus(run),
         pairs=_pairs(run),
         teachers=gather_teachers(run),
         stages=_stages(run),
-        evaluation=gather_evaluation(run),
+        evaluation=gather_evaluation(run, weights),
         sessions=_sessions(run),
         environment=Environment.here(),
     )
@@ -67,8 +68,8 @@ def attempt(read: Callable[[], _T]) -> Found[_T]:
         return Found(notes=(f"{error.filename} cannot be read ({error.strerror}).",))
 
 
-def _standing(run: Run) -> Found[tuple[str, ...]]:
-    found = attempt(lambda: status(run))
+def _standing(run: Run, weights: Weights) -> Found[tuple[str, ...]]:
+    found = attempt(lambda: status(run, weights))
     if found.facts is None:
         return Found(notes=found.notes)
     width = max(len(line.what) for line in found.facts)

@@ -1,14 +1,17 @@
 """An evaluation as it is kept, read without what made it: teachers, start and student."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pipelines.report_page.svg import allowed
+from student.evaluation.heldout import HeadAgreement
+from student.evaluation.intervals import Estimate
+from student.evaluation.lines import MEAN
 
 AGREEMENTS: Final = {"cosine": "cosine", "spearman": "Spearman", "kendall": "Kendall"}
 """Measures of held-out agreement, and what people call them."""
-
-MEAN: Final = "mean"
 
 
 class _Kept(BaseModel):
@@ -17,44 +20,14 @@ class _Kept(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Agreement(_Kept):
-    """Agreement with the target on held-out spans.
-
-    Attributes:
-        cosine: Mean cosine; None where the spaces differ.
-        spearman: Rank correlation of the similarities of pairs.
-        kendall: Kendall's tau-b of the same.
-    """
-
-    cosine: float | None
-    spearman: float
-    kendall: float
+def _whole(found: Estimate) -> Estimate:
+    if (found.low is None) != (found.high is None):
+        raise ValueError("an interval has two ends")
+    return found
 
 
-class Estimate(_Kept):
-    """A figure with its interval.
-
-    Attributes:
-        value: The figure.
-        low: Lower end; None where nothing could be resampled.
-        high: Upper end.
-        over: What was resampled.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    over: str | None = None
-
-    def text(self, form: str) -> str:
-        """Write it for people, such as ``98.9 [98.1, 99.6]``.
-
-        Args:
-            form: Format of each number.
-        """
-        if self.low is None or self.high is None:
-            return f"{self.value:{form}}"
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+_Name = Annotated[str, AfterValidator(allowed)]
+_Interval = Annotated[Estimate, AfterValidator(_whole)]
 
 
 class Model(_Kept):
@@ -71,14 +44,14 @@ class Model(_Kept):
         held_out: Agreement on held-out spans.
     """
 
-    model: str
-    tasks: dict[str, float] = {}
-    lines: dict[str, float] = {}
+    model: _Name
+    tasks: dict[_Name, float] = {}
+    lines: dict[_Name, float] = {}
     mean: float | None = None
     dim: int | None = Field(default=None, ge=0, le=2**24)
     parameters: int | None = Field(default=None, ge=0, le=10**15)
     texts_per_s: float | None = None
-    held_out: Agreement | None = None
+    held_out: HeadAgreement | None = None
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -105,10 +78,10 @@ class StudentModel(Model):
         gain_intervals: The same with intervals.
     """
 
-    retention: dict[str, dict[str, float]] = {}
-    retention_intervals: dict[str, dict[str, Estimate]] = {}
-    gain: dict[str, float] | None = None
-    gain_intervals: dict[str, Estimate] | None = None
+    retention: dict[_Name, dict[_Name, float]] = {}
+    retention_intervals: dict[_Name, dict[_Name, _Interval]] = {}
+    gain: dict[_Name, float] | None = None
+    gain_intervals: dict[_Name, _Interval] | None = None
 
     def kept(self, teacher: Model, measure: str) -> Estimate | None:
         """The share of a teacher's score that the student keeps, in percent.

@@ -22,6 +22,7 @@ from pipelines.report_page.plots import (
 )
 from pipelines.report_page.spent import phase_times, step_times
 from pipelines.report_page.summary import summary
+from pipelines.report_page.svg import allowed
 from pipelines.report_page.tables import (
     corpus_tables,
     environment_tables,
@@ -31,6 +32,7 @@ from pipelines.report_page.tables import (
     teacher_table,
     time_table,
 )
+from pipelines.sessions import elapsed
 
 _NUMBER: Final = r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(e[+-]?[0-9]+)?"
 _FIGURE: Final = re.compile(rf"{_NUMBER}%?( \[{_NUMBER}, {_NUMBER}\])?")
@@ -114,7 +116,7 @@ def render(facts: RunFacts) -> str:
         hatches=_HATCHES,
         made_with=f"jasper-distill {version('jasper-distill')}",
     )
-    return page
+    return allowed(page)
 
 
 def _with_commands(note: str) -> Markup:
@@ -210,7 +212,7 @@ def _time(facts: RunFacts, stages: Sequence[StageFacts]) -> Section:
     drawn: Plot | None = phase_plot(phases)
     if drawn is not None:
         groups.append(PlotGroup("Time by phase", (), (drawn,)))
-        tables.append(time_table(phases))
+        tables.append(time_table(phases, elapsed(sessions)))
     steps, table = step_plot(spent), step_table(spent)
     if steps is not None and table is not None:
         groups.append(steps)

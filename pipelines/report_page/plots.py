@@ -8,8 +8,9 @@ from pipelines.report import duration
 from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg
 from pipelines.report_page.curves import ALL_HEADS, Curves, evaluation_curves, loss_curves, thinned
 from pipelines.report_page.facts import Compared, StageFacts, Table
-from pipelines.report_page.measured import AGREEMENTS, MEAN, Measured, Model
+from pipelines.report_page.measured import AGREEMENTS, Measured, Model
 from pipelines.report_page.spent import PhaseTime
+from student.evaluation.lines import MEAN
 
 _TERMS = {"loss": "total loss, weighted"}
 

@@ -18,6 +18,16 @@ _SVG: Final = "{http://www.w3.org/2000/svg}"
 _XLINK: Final = "{http://www.w3.org/1999/xlink}"
 _URL: Final = re.compile(r"url\(#([^)]+)\)")
 _COLOR: Final = re.compile("|".join(_NAMES))
+_NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def allowed(text: str) -> str:
+    """Leave out what neither XML nor a page may hold, such as control characters.
+
+    Args:
+        text: From a file that anybody may have written.
+    """
+    return _NO_XML.sub("", text)
 
 
 def page_svg(source: str, key: str, alternative: str) -> str:
@@ -32,8 +42,9 @@ def page_svg(source: str, key: str, alternative: str) -> str:
         An ``<svg>`` element without style sheets, links or metadata, whose colours are the page's
         custom properties.
     """
-    # Written by matplotlib in this process, so there is nothing in it to be afraid of.
-    root = ElementTree.fromstring(source)  # noqa: S314
+    # Written by matplotlib in this process, so there is nothing in it to be afraid of. It escapes
+    # markup in names, and leaves control characters as they are.
+    root = ElementTree.fromstring(allowed(source))  # noqa: S314
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag == f"{_SVG}style" or "metadata" in child.tag:
@@ -50,7 +61,7 @@ def page_svg(source: str, key: str, alternative: str) -> str:
         "viewBox": root.attrib["viewBox"],
         "class": "plot",
         "role": "img",
-        "aria-label": alternative,
+        "aria-label": allowed(alternative),
     }
     return ElementTree.tostring(root, encoding="unicode")
 

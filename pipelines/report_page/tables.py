@@ -155,11 +155,12 @@ def _ends_with(stage: StageFacts) -> str:
     return "the last step" if stage.selected is None else stage.selected.as_text()
 
 
-def time_table(phases: Sequence[PhaseTime]) -> Table:
+def time_table(phases: Sequence[PhaseTime], seconds: float) -> Table:
     """Where the time went, by phase.
 
     Args:
         phases: In order.
+        seconds: Of all together; phases that ran side by side count once.
     """
     rows = [
         (
@@ -171,8 +172,9 @@ def time_table(phases: Sequence[PhaseTime]) -> Table:
         )
         for phase in phases
     ]
-    rows.append(("all", duration(sum(phase.seconds for phase in phases)), "", "", ""))
-    note = "The time in which at least one worker was at work, loading models included."
+    rows.append(("all", duration(seconds), "", "", ""))
+    note = "The time in which at least one worker was at work, loading models included; "
+    note += "phases that ran side by side count once among all."
     return Table(
         "Time by phase", ("phase", "time", "sessions", "interrupted", "on"), tuple(rows), note
     )

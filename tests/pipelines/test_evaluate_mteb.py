@@ -44,6 +44,7 @@ def test_a_benchmark_is_run_once_and_compared(run, tasks, monkeypatch):
     assert files == {"TinyA.json", "TinyB.json", "model_meta.json"}
     # Where the model card looks for them.
     revision = saved_revision(run / "student" / "stage-3" / "final")
+    assert kept["revisions"]["student fc2"] == revision
     mine = result_files(run / "eval" / "mteb", head_name("fc2"), revision)
     assert [path.name for path in mine] == ["TinyA.json", "TinyB.json"]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard
 
 from data_prep.config import SourceConfig
+from data_prep.errors import PipeError
 from pipelines.card import hub_data_set
 from pipelines.cli import cli
 from pipelines.mteb_results import results_revision
@@ -85,6 +87,29 @@ def test_what_else_lies_there_stays_and_a_public_one_takes_nothing_private(hub, 
     assert hub.files == {"LICENSE": b"mine"}
     assert push().exit_code == 0
     assert hub.files == contents(push.directory) | {"LICENSE": b"mine"}
+
+
+def test_what_an_earlier_push_left_goes_in_the_same_commit(hub, push):
+    assert push().exit_code == 0
+    own = {"LICENSE": b"mine", "adapter_model.safetensors": b"mine", "img/onnx/a.png": b"mine"}
+    stale = {
+        "onnx/model.onnx", "2_Dense_99_old/model.safetensors", "2_Dense_99_old/config.json",
+        "model-00001-of-00002.safetensors", "model.safetensors.index.json", "found-images.png",
+        "preprocessor_config.json", "processor_config.json",
+    }  # fmt: skip
+    hub.files |= own | dict.fromkeys(stale, b"old")
+    done = push("--commit-message", "second")
+    assert done.exit_code == 0, done.output
+    assert hub.messages == ["tiny, stage 3", "second"]
+    assert hub.files == contents(push.directory) | own
+    assert all(name in done.stderr for name in stale)
+
+
+def test_nothing_is_removed_where_this_project_has_not_pushed(hub, push):
+    own = {"onnx/model.onnx": b"mine", "2_Dense_99/model.safetensors": b"mine"}
+    hub.private, hub.files = False, dict(own)
+    assert push().exit_code == 0
+    assert hub.files == contents(push.directory) | own
 
 
 @pytest.mark.parametrize(
@@ -199,6 +224,22 @@ def test_without_the_library_onnx_is_a_sentence(finished, tmp_path):
     assert done.exit_code == 1
     assert "pip install 'sentence-transformers[onnx]'" in done.output
     assert (tmp_path / "out" / "modules.json").is_file()
+
+
+def test_what_a_killed_conversion_left_goes_at_the_next_one(finished, tmp_path, monkeypatch):
+    def convert(directory, work, *_):
+        assert not (work / "left").exists()
+        (work / "converted" / "onnx").mkdir(parents=True)
+        raise PipeError("refused by the test")
+
+    monkeypatch.setattr("pipelines.onnx.subprocess.run", lambda *_, **__: Mock(returncode=0))
+    monkeypatch.setattr("pipelines.onnx.other_vectors", convert)
+    left = tmp_path / ".out.onnx"
+    left.mkdir()
+    (left / "left").write_text("by kill -9")
+    arguments = ["export", "--run", str(finished[0]), "--to", str(tmp_path / "out"), "--onnx"]
+    assert "refused by the test" in CliRunner().invoke(cli, arguments).output
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("options", [("--onnx", "--images"), ("--private",)])

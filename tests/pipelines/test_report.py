@@ -10,13 +10,17 @@ from click.testing import CliRunner
 
 from pipelines.cli import cli
 from pipelines.environment import Environment
+from pipelines.mteb_results import saved_revision
 from pipelines.recipe import load_recipe
 from pipelines.report_page import write_report
 from pipelines.report_page.gather import gather
 from pipelines.run import Run
+from student.export_record import weights_digest
 from tests.pipelines.html_page import Page
 
-EVIL = "<script>alert(1)</script>$x$&\"'"
+TOLD = "<script>alert(1)</script>$x$&\"'"
+EVIL = f"{TOLD}\x01\x1b\ufffe\ud83d"
+"""With what neither XML nor UTF-8 can hold."""
 
 
 @pytest.fixture
@@ -116,17 +120,20 @@ def test_no_name_or_text_of_a_run_becomes_markup(run):
     data = json.loads(manifest.read_text())
     data["sources"][0] |= {"name": EVIL, "license": EVIL}
     manifest.write_text(json.dumps(data))
+    benchmark(run, EVIL)
     results = json.loads(run.results.read_text())
     results["teachers"][0]["model"] = EVIL
     results["students"][1]["model"] = EVIL
     run.results.write_text(json.dumps(results))
     changed = run.recipe.model_copy(update={"name": EVIL})
-    page, _ = report(Run(run.directory, changed))
+    page, notes = report(Run(run.directory, changed))
+    assert not any("cannot be read" in note for note in notes)
     assert not page.faults
     assert "script" not in {tag for tag, _ in page.tags}
     assert page.text.count("alert(1)") > 4
     title = page.text.index("report of a distillation")
-    assert EVIL in page.text[: title + 200]
+    assert TOLD in page.text[: title + 200]
+    assert not set(page.text) & set(EVIL.removeprefix(TOLD))
 
 
 def test_held_out_agreement_over_steps_is_drawn(run):
@@ -308,10 +315,52 @@ def test_a_benchmark_has_its_tables_with_intervals_and_its_plots(run):
 
 
 def test_a_damaged_benchmark_costs_nothing_else(run):
-    benchmark(run).write_text('{"benchmark": "x", "tasks": 1, "measured": "?"}')
-    page, notes = report(run)
-    assert any("the benchmarks cannot be read" in note for note in notes)
-    assert "held-out Spearman" in page.text
+    benchmark(run)
+    damaged = run.benchmarks / "two.json"
+    half = '{"benchmark": "MTEB(Multilingual, v2)", "tasks": 1, "meas'
+    for content in (half, half[:-6] + '"measured": "?"}'):
+        damaged.write_text(content)
+        page, notes = report(run)
+        (note,) = notes
+        assert str(damaged) in note
+        assert f"`pipe eval --mteb 'MTEB(Multilingual, v2)' --run {run.directory}`" in note
+        assert "held-out Spearman" in page.text
+        assert "97.5 [96.2, 98.8]" in page.text
+
+
+def test_a_benchmark_of_other_weights_is_said_to_be_old(run):
+    path = benchmark(run)
+    data = json.loads(path.read_text())
+    for revision, old in ((saved_revision(run.students.final(3)), False), ("0" * 40, True)):
+        path.write_text(json.dumps(data | {"revisions": {"student fc1": revision}}))
+        page, notes = report(run)
+        assert ("of other weights" in page.text) == old
+        assert any("`pipe eval --mteb 'MTEB(eng, v2)' --run" in note for note in notes) == old
+
+
+def test_the_students_weights_are_read_once(run, monkeypatch):
+    benchmark(run)
+    path = run.results.parent / "mteb" / "one.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"revisions": {"student fc1": "0"}}))
+    read = []
+
+    def counted(directory):
+        read.append(directory)
+        return weights_digest(directory)
+
+    for module in ("pipelines.results", "pipelines.mteb_results"):
+        monkeypatch.setattr(f"{module}.weights_digest", counted)
+    gather(run)
+    assert read == [run.students.final(3)]
+
+
+@pytest.mark.parametrize("ends", [{"low": 1.0, "high": None}, {"low": None, "high": 1.0}])
+def test_an_interval_of_one_end_is_damage(run, ends):
+    path = benchmark(run)
+    data = json.loads(path.read_text())
+    data["students"][0]["gain_intervals"]["mean"] |= ends
+    path.write_text(json.dumps(data))
+    assert any(str(path) in note for note in gather(run).notes)
 
 
 def test_a_picture_that_is_none_is_left_out(run):

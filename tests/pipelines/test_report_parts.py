@@ -9,6 +9,7 @@ import matplotlib as mpl
 import pytest
 
 from pipelines.environment import Environment
+from pipelines.report import duration
 from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg, spread
 from pipelines.report_page.curves import (
     ALL_HEADS,
@@ -20,6 +21,7 @@ from pipelines.report_page.curves import (
 from pipelines.report_page.facts import StageFacts
 from pipelines.report_page.spent import phase_times, step_times
 from pipelines.report_page.svg import GRID, INK, SERIES
+from pipelines.report_page.tables import time_table
 from pipelines.sessions import Session, elapsed, read_sessions, session
 from student.config import StageConfig
 from student.metrics import MetricLines
@@ -42,7 +44,7 @@ def worked(phase, after, seconds, whole=True):
 def chart(key, **changes):
     lines = (
         Line("one", (1.0, 2.0), (3.0, 4.0), Look.of(0)),
-        Line("two", (1.0, 2.0), (5.0, 1.0), Look.of(1), ("here", "$\\frac{$ <b>& 東京")),
+        Line("two", (1.0, 2.0), (5.0, 1.0), Look.of(1), ("he\x01re", "$\\frac{$ <b>& 東京\x1b")),
     )
     return Chart(key, "title", "x", "y", lines, **changes)
 
@@ -97,6 +99,14 @@ def test_workers_that_overlap_are_counted_once():
     assert (phase.sessions, phase.interrupted) == (4, 0)
 
 
+def test_phases_side_by_side_count_once_among_all():
+    sessions = [worked("teacher a", 0, 3600), worked("teacher b", 0, 3600)]
+    found = time_table(phase_times(sessions), elapsed(sessions))
+    assert [row[:2] for row in found.rows] == [
+        (phase, duration(3600)) for phase in ("teacher a", "teacher b", "all")
+    ]
+
+
 def test_phases_stand_in_the_order_in_which_they_began():
     sessions = [worked("b", 0, 1), worked("a", 2, 1, whole=False), worked("b", 5, 1)]
     assert [(p.phase, p.seconds, p.interrupted) for p in phase_times(sessions)] == [
@@ -130,6 +140,34 @@ def test_a_session_that_cannot_be_recorded_stops_nobody(tmp_path):
         done = True
     assert done
     assert read_sessions(tmp_path) == ((), ())
+
+
+def test_a_machine_that_cannot_be_described_stops_nobody(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("CUDA driver error")
+
+    monkeypatch.setattr("pipelines.sessions.Environment.here", broken)
+    with session(tmp_path, "stage 1"):
+        done = True
+    assert done
+    monkeypatch.setattr("pipelines.sessions._REFUSED_SECONDS", 0.0)
+    with pytest.raises(ValueError, match="the true one"), session(tmp_path, "stage 2"):
+        raise ValueError("the true one")
+    assert read_sessions(tmp_path) == ((), ())
+
+
+def test_a_broken_driver_or_package_is_left_out_of_a_machine(monkeypatch):
+    def broken(name=None):
+        raise RuntimeError("CUDA driver error") if name is None else KeyError("Version")
+
+    def none(name):
+        return None
+
+    monkeypatch.setattr("torch.cuda.device_count", broken)
+    monkeypatch.setattr("pipelines.environment.metadata.version", broken)
+    assert (Environment.here().gpus, Environment.here().packages) == ((), {})
+    monkeypatch.setattr("pipelines.environment.metadata.version", none)
+    assert Environment.here().packages == {}
 
 
 def test_the_time_of_steps_is_what_their_speed_says():
@@ -169,7 +207,7 @@ def test_a_chart_has_no_colour_of_its_own_and_no_id_of_another(draw):
 
 
 def test_a_name_is_no_formula_and_no_markup():
-    page = Page(line_svg(chart("k"), 'alternative "<b>"'))
+    page = Page(line_svg(chart("k"), 'alternative "<b>"\x01'))
     assert not page.faults
     assert "b" not in {tag for tag, _ in page.tags}
     assert "$\\frac{$ <b>& 東京" in page.text

@@ -13,6 +13,7 @@ from pipelines.cli import cli
 from pipelines.contenders import Contender
 from pipelines.report_page.evaluations import gather_evaluation
 from pipelines.report_page.wordings import wording_tables
+from pipelines.results import last_weights
 from pipelines.run import Run
 from teacher_cache.config import Prompts
 
@@ -128,7 +129,8 @@ def test_a_finished_score_is_not_measured_again(run, sets, monkeypatch):
         "Jasper, 53 tasks",
     ]
     assert "was not trained with instructions" in found.note
-    facts = gather_evaluation(Run.open(run, None, ())).facts
+    opened = Run.open(run, None, ())
+    facts = gather_evaluation(opened, last_weights(opened)).facts
     assert found in facts.tables
 
     def again(*_):

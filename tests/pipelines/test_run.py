@@ -212,6 +212,40 @@ def test_a_teacher_that_could_not_be_loaded_is_tried_again(copy):
     assert json.loads(results.read_text())["loaded"]["second"]
 
 
+def test_a_report_that_cannot_be_written_is_a_line_and_the_table_is_there(copy, monkeypatch):
+    def full(run):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipelines.commands.run.write_report", full)
+    done = invoke("run", "--run", str(copy))
+    assert done.exit_code == 0, done.output
+    assert "held-out cosine" in done.stdout
+    assert f"the student is in {copy / 'export'}" in done.stdout
+    assert "the report is in" not in done.stdout
+    assert "No space left" in done.stderr and f"pipe report --run {copy}" in done.stderr
+    assert "report" not in json.loads(invoke("run", "--run", str(copy), "--json").stdout)
+
+
+def test_a_run_leaves_an_export_that_fits_but_for_its_card(copy):
+    export = copy / "export"
+    onnx = export / "onnx" / "model.onnx"
+    onnx.parent.mkdir()
+    onnx.write_bytes(b"converted")
+    (export / "README.md").write_text("an old card")
+    done = invoke("run", "--run", str(copy))
+    assert done.exit_code == 0, done.output
+    assert onnx.read_bytes() == b"converted"
+    assert "its card alone is written anew" in done.stderr
+    assert table(export)
+    # Another head is another export, and its ONNX goes.
+    assert invoke("export", "--run", str(copy), "--head", "fc2").exit_code == 0
+    assert not onnx.exists()
+    onnx.parent.mkdir()
+    assert invoke("run", "--run", str(copy)).exit_code == 0
+    assert not onnx.parent.exists()
+    assert json.loads((export / "jasper_distill.json").read_text())["head"] == "fc1"
+
+
 def test_a_missing_mteb_is_told_before_the_work(inputs, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "mteb", raising=False)
     monkeypatch.setattr("student.evaluation.mteb_library.find_spec", lambda name: None)

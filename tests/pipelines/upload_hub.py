@@ -105,6 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
         found = re.fullmatch(rf"/api/models/{REPO}(?:/(\w+)/main)?", path)
         if found is None or hub.private is None:
             return self._send(404, {"error": "Repository not found"})
+        if found[1] == "tree":
+            files = [
+                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                for name, content in hub.files.items()
+            ]
+            return self._send(200, files)
         if found[1] == "preupload":
             files = [
                 {
@@ -141,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.state.messages.append(value["summary"])
             elif line["key"] == "file":
                 self.state.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "deletedFile":
+                del self.state.files[value["path"]]
             else:
                 assert line["key"] == "lfsFile"
                 content = self.state.large[value["oid"]]
