@@ -47,7 +47,7 @@ class Estimate(_Kept):
     over: str | None = None
 
     def text(self, form: str) -> str:
-        """Write it for people, such as ``98.9 [98.1, 99.6]``.
+        """Write it for people, such as ``50.0 [40.0, 60.0]``.
 
         Args:
             form: Format of each number.
@@ -64,7 +64,7 @@ class Model(_Kept):
         model: Its name.
         tasks: Score x 100 by evaluation set.
         lines: Score x 100 by line of the table: sets, types of sets, means.
-        mean: Mean over the sets; None without any.
+        mean: Mean over the sets; None without any, and of a model that lacks one.
         dim: Numbers in a vector.
         parameters: Parameters that take part in one.
         texts_per_s: Texts encoded per second.
@@ -176,5 +176,11 @@ class Measured(_Kept):
 
         Args:
             model: One of ``models``.
+
+        Returns:
+            None where it is not known, or is a mean over fewer sets than others are measured on.
         """
-        return model.mean if self.has_scores else model.agreement("spearman")
+        if not self.has_scores:
+            return model.agreement("spearman")
+        own = (*self.teachers, *((self.start,) if self.start else ()), *self.students)
+        return model.mean if all(one.tasks.keys() <= model.tasks.keys() for one in own) else None
