@@ -1,6 +1,5 @@
 """The command line: a table of commands, and errors told in sentences."""
 
-import errno
 import importlib
 import os
 import signal
@@ -10,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from data_prep.errors import PipeError
+from data_prep.errors import PipeError, is_disk_full
 
 _COMMANDS = {
     "run": (
@@ -41,8 +40,6 @@ _COMMANDS = {
 }
 """Each command's module, and what ``pipe --help`` says of it without loading the module."""
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DISK_FULL_WORDS = ("No space left on device", "File too large", "Disk quota exceeded")
 _LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 _FIRST_SPEAKS_SECONDS = 3.0
 _CONTINUE = "what was committed stays, and the same command continues"
@@ -78,7 +75,7 @@ class _Commands(click.Group):
                 ctx.exit(130)
             _stop(ctx, f"interrupted: {_CONTINUE}.", 130)
         except Exception as error:
-            if _is_disk_full(error):
+            if is_disk_full(error):
                 _stop(ctx, f"error: the disk is full ({error}); free some space: {_CONTINUE}.", 1)
             if isinstance(error, OSError) and error.filename is not None:
                 _stop(ctx, f"error: {error.filename} cannot be used ({error.strerror}).", 1)
@@ -104,17 +101,6 @@ def _stop(ctx: click.Context, sentence: str, code: int) -> NoReturn:
 def _is_lost_process(error: Exception) -> bool:
     """Whether a process that trains together with others has lost one of them."""
     return "WORLD_SIZE" in os.environ and any(words in str(error) for words in _LOST_WORDS)
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is a full disk; libraries wrap it in their own."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            return True
-        if any(words in str(error) for words in _DISK_FULL_WORDS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

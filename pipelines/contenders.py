@@ -71,6 +71,17 @@ class Contender:
         )
 
 
+def as_loaded(config: TeacherConfig) -> TeacherConfig:
+    """A teacher's settings as they are here: without a GPU it computes in float32.
+
+    Args:
+        config: Its settings.
+    """
+    if torch.cuda.is_available():
+        return config
+    return config.model_copy(update={"dtype": "float32"})
+
+
 def load_teacher(config: TeacherConfig) -> Contender:
     """Load a teacher.
 
@@ -84,8 +95,7 @@ def load_teacher(config: TeacherConfig) -> Contender:
     Raises:
         PipeError: It cannot be loaded.
     """
-    if not torch.cuda.is_available():
-        config = config.model_copy(update={"dtype": "float32"})
+    config = as_loaded(config)
     encoder = load_encoder(config)
     return Contender(
         teacher_name(config),

@@ -21,13 +21,14 @@ from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.results import Results, recipe_sets, subject
 from pipelines.run import Run
+from student.evaluation.comparison import Comparison, Scores
 from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import check_mteb
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
-from student.evaluation.table import Comparison, Scores, as_dict, render
+from student.evaluation.table import as_dict, render
 from student.evaluation.tasks import LocalTask
 from student.model import Student
 from student.pooled_once import PooledOnce
@@ -51,15 +52,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     """
     quiet_libraries()
     places = run.students
-    number = stage or places.last_finished(len(run.recipe.stages)) or 1
-    if number > len(run.recipe.stages):
-        raise PipeError(
-            f"stage {number} is not in the recipe; it has stages 1 to {len(run.recipe.stages)}."
-        )
-    if not places.finished(number):
-        raise PipeError(
-            f"stage {number} is not finished; run `pipe distill --stage {number}` first."
-        )
+    number = run.finished_stage(stage)
     where = sets or recipe_sets(run)
     # Before the files are read: what changes while they are read is measured anew.
     of = subject(run, number, where)

@@ -19,15 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_prep.errors import PipeError
-from data_prep.files import write_json
+from data_prep.files import exclusive, write_json
 from pipelines.mteb_models import Entrant, entrants
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.benchmarks import Benchmark, ResultStore, find_benchmark, task_instructions
+from student.evaluation.comparison import Comparison, Scores
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import (
@@ -36,8 +37,15 @@ from student.evaluation.published import (
     paper_scores,
     published_scores,
 )
-from student.evaluation.table import Comparison, Scores, as_dict, render
+from student.evaluation.table import as_dict, render
 from student.evaluation.tasks import Measured
+from teacher_cache.models import is_hub_name
+
+_Any = TypeVar("_Any")
+
+
+_Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""A task's name, splits and subsets: benchmarks differ in the parts of a task that they take."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +100,27 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     Raises:
         UsageError: There is no such benchmark, task or model.
         PipeError: mteb is not installed, no stage is finished for ``student``, or the published
-            results are not there.
+            results are not there, or another process runs benchmarks there.
     """
     benchmarks = [find_benchmark(name) for name in asked.names]
     quiet_libraries()
-    store = ResultStore(run.benchmarks)
-    models = entrants(run, asked.models, asked.stage, all_heads=asked.all_heads)
-    published = {b.name: _references(run, b, asked) for b in benchmarks}
-    measured: dict[str, dict[str, Measured]] = {}
-    failed: dict[str, dict[str, str]] = {}
     if not reach_hub():
         say("the hub of Hugging Face is not asked: data sets come from its cache on this machine")
+    models = entrants(run, asked.models, asked.stage, all_heads=asked.all_heads)
+    published = {b.name: _references(run, b, asked) for b in benchmarks}
+    with exclusive(run.benchmarks, "runs benchmarks in"):
+        return _run(run, benchmarks, models, published)
+
+
+def _run(
+    run: Run,
+    benchmarks: Sequence[Benchmark],
+    models: Sequence[Entrant],
+    published: Mapping[str, tuple[Scores, ...]],
+) -> BenchmarkResults:
+    store = ResultStore(run.benchmarks)
+    measured: dict[str, dict[_Key, Measured]] = {}
+    failed: dict[str, dict[_Key, str]] = {}
     for model in models:
         for benchmark in benchmarks:
             _measure(store, model, benchmark, measured, failed)
@@ -110,10 +128,7 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     tables, kept = [], []
     for benchmark in benchmarks:
         comparison = _comparison(benchmark, models, measured, published[benchmark.name])
-        own = {
-            name: {task: why for task, why in tasks.items() if task in benchmark.kinds}
-            for name, tasks in failed.items()
-        }
+        own = {name: _of(benchmark, tasks) for name, tasks in failed.items()}
         data = _data(benchmark, models, comparison, {n: t for n, t in own.items() if t})
         write_json(run.benchmarks / f"{_file_name(benchmark.name)}.json", data)
         tables.append(data["table"])
@@ -122,20 +137,30 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     return BenchmarkResults("\n\n".join(tables), {"benchmarks": kept}, lacking)
 
 
+def _key(task: Any) -> _Key:
+    return task.metadata.name, tuple(sorted(task.eval_splits)), tuple(sorted(task.hf_subsets))
+
+
+def _of(benchmark: Benchmark, found: Mapping[_Key, _Any]) -> dict[str, _Any]:
+    """What there is on a benchmark's tasks, by name."""
+    keys = {task.metadata.name: _key(task) for task in benchmark.tasks}
+    return {name: found[key] for name, key in keys.items() if key in found}
+
+
 def _measure(
     store: ResultStore,
     model: Entrant,
     benchmark: Benchmark,
-    measured: dict[str, dict[str, Measured]],
-    failed: dict[str, dict[str, str]],
+    measured: dict[str, dict[_Key, Measured]],
+    failed: dict[str, dict[_Key, str]],
 ) -> None:
     """Run what a model lacks of a benchmark; heads of one student go through a task together."""
     count = len(benchmark.tasks)
     for number, task in enumerate(benchmark.tasks, start=1):
-        name = task.metadata.name
+        key, name = _key(task), task.metadata.name
         for part in model.parts:
             own, lost = measured.setdefault(part, {}), failed.setdefault(part, {})
-            if name in own or name in lost:
+            if key in own or key in lost:
                 continue
             try:
                 found = store.found(task, model.known(part))
@@ -146,24 +171,21 @@ def _measure(
             except PipeError as error:
                 if str(error) not in lost.values():  # a model that cannot be loaded says so once
                     say(f"{part}, {number} of {count}: {error}")
-                lost[name] = str(error)
+                lost[key] = str(error)
                 continue
             if found is not None:
-                own[name] = found
+                own[key] = found
         model.forget()
 
 
 def _comparison(
     benchmark: Benchmark,
     models: Sequence[Entrant],
-    measured: Mapping[str, Mapping[str, Measured]],
+    measured: Mapping[str, Mapping[_Key, Measured]],
     references: tuple[Scores, ...],
 ) -> Comparison:
-    kinds = benchmark.kinds
-
     def scores(model: Entrant, part: str) -> Scores:
-        found = measured.get(part, {})
-        own = {task: found[task] for task in kinds if task in found}
+        own = _of(benchmark, measured.get(part, {}))
         return Scores(
             model=part,
             tasks={task: one.score for task, one in own.items()},
@@ -180,7 +202,7 @@ def _comparison(
         teachers=of("teacher"),
         start=starts[0] if starts else None,
         students=of("student"),
-        kinds=kinds,
+        kinds=benchmark.kinds,
         references=references,
     )
 
@@ -218,9 +240,10 @@ def _references(run: Run, benchmark: Benchmark, asked: Asked) -> tuple[Scores, .
     paper = paper_scores(benchmark.kinds) if benchmark.name == PAPER_BENCHMARK else ()
     if asked.published is None:
         return paper
-    hub = [t.model for t in run.recipe.teachers if re.fullmatch(r"[\w.-]+/[\w.-]+", t.model)]
+    hub = {t.model: t.revision for t in run.recipe.teachers if is_hub_name(t.model)}
     models = list(dict.fromkeys([*asked.published_models, *PAPER_MODELS.values(), *hub]))
-    return (*paper, *published_scores(asked.published, models, benchmark.tasks))
+    pinned = {model: revision for model, revision in hub.items() if revision}
+    return (*paper, *published_scores(asked.published, models, benchmark.tasks, pinned))
 
 
 def _file_name(benchmark: str) -> str:

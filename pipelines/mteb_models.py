@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from data_prep.fingerprint import digest
 from pipelines.contenders import (
     START,
     Contender,
+    as_loaded,
     head_name,
     load_teacher,
     start_contender,
@@ -23,13 +23,14 @@ from pipelines.contenders import (
 )
 from pipelines.mteb_results import REVISION_DIGITS, saved_revision
 from pipelines.run import Run
+from student.evaluation.benchmarks import has_results
 from student.evaluation.mteb_model import Instruction, MtebModel
 from student.model import Student
 from student.pooled_once import PooledOnce
 from student.saved import read_record
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.described import described_model
-from teacher_cache.models import model_directory, weights_digest
+from teacher_cache.models import hub_commit, is_hub_name, model_directory, weights_digest
 
 STUDENT = "student"
 _KEPT_NUMBERS = 2**29
@@ -138,24 +139,28 @@ def entrants(
 
     Raises:
         UsageError: A model is none of these.
-        PipeError: ``student`` is asked for and no stage is finished.
+        PipeError: ``student`` is asked for and no stage is finished, or not the one that is named.
     """
     configs = sorted(run.recipe.teachers, key=lambda config: not config.weight)
     names = [STUDENT, START, *(config.name for config in configs)]
     for model in models:
         if model not in names:
             raise UsageError(f"found no model {model!r}, expected one of {', '.join(names)}.")
-    found = [_teacher(config, asked=config.name in models) for config in configs]
+    number = 0
+    if stage is not None or STUDENT in models:
+        others = ", ".join(names[1:])
+        number = run.finished_stage(stage, f", or name another model ({others}) with --model")
+    # Without results a teacher that is not asked for has no part, and its weights are not read.
+    found = [
+        _teacher(config, asked=config.name in models)
+        for config in configs
+        if config.name in models or has_results(run.benchmarks, teacher_name(config))
+    ]
     if START in models or run.students.finished(0):
         found.append(_start(run, asked=START in models))
-    number = stage or run.students.last_finished(len(run.recipe.stages))
-    if number and run.students.finished(number):
+    number = number or run.students.last_finished(len(run.recipe.stages))
+    if number:
         found.append(_student(run, number, asked=STUDENT in models, all_heads=all_heads))
-    elif STUDENT in models:
-        raise PipeError(
-            f"stage {number or 1} is not finished; run `pipe distill --stage {number or 1}` first, "
-            f"or name another model ({', '.join(names[1:])}) with --model."
-        )
     return found
 
 
@@ -174,7 +179,7 @@ def model_entrant(model: str) -> Entrant:
     config = described_model(model)
     directory = Path(config.model)
     # Where it lies and what that is called decide nothing.
-    decides: list[object] = [config.identity() | {"name": "", "model": ""}]
+    decides: list[object] = [as_loaded(config).identity() | {"name": "", "model": ""}]
     decides += [
         [str(path.relative_to(directory)), sha256_file(path)]
         for path in sorted(directory.rglob("*"))
@@ -219,13 +224,14 @@ def _student(run: Run, number: int, *, asked: bool, all_heads: bool) -> Entrant:
 def _start(run: Run, *, asked: bool) -> Entrant:
     directory = run.students.final(0)
     if run.students.finished(0):
+        width = run.students.start_width
         return Entrant(
             START,
             (START,),
             saved_revision(directory),
             asked,
             lambda: ([start_contender(Student.load(directory).to(_device()))], None),
-            dims={START: run.students.start_width or 0},
+            dims={START: width} if width else {},
         )
     student = Student.from_start(run.recipe.student)
     with tempfile.TemporaryDirectory() as scratch:  # as stage 1 will keep it
@@ -243,10 +249,7 @@ def _start(run: Run, *, asked: bool) -> Entrant:
 
 def _teacher(config: TeacherConfig, *, asked: bool) -> Entrant:
     name = teacher_name(config)
-    decides: list[object] = [config.identity()]
-    if config.sha256 is None and _lies_here(config):
-        with suppress(PipeError):  # a model without such files is told by its settings alone
-            decides.append(weights_digest(model_directory(config.model)))
+    decides: list[object] = [as_loaded(config).identity(), *_weights(config)]
     return Entrant(
         "teacher",
         (name,),
@@ -257,5 +260,16 @@ def _teacher(config: TeacherConfig, *, asked: bool) -> Entrant:
     )
 
 
-def _lies_here(config: TeacherConfig) -> bool:
-    return config.model.startswith("package:") or Path(config.model).expanduser().is_dir()
+def _weights(config: TeacherConfig) -> list[str]:
+    """What tells a teacher's weights, where its settings do not."""
+    if config.sha256 is not None:
+        return []
+    if is_hub_name(config.model):
+        commit = hub_commit(config.model, config.revision)
+        return [commit] if commit else []
+    if not (config.model.startswith("package:") or Path(config.model).expanduser().is_dir()):
+        return []
+    try:
+        return [weights_digest(model_directory(config.model))]
+    except PipeError:  # a model without such files is told by its settings alone
+        return []

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import PipeError, UsageError
-from data_prep.files import write_json
+from data_prep.files import exclusive, write_json
 from pipelines.mteb_models import STUDENT, Entrant, entrants, model_entrant
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
@@ -107,6 +107,7 @@ def measure_robustness(run: Run | None, asked: Asked) -> RobustnessResults:
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         kept = run.robustness.with_suffix("") if run else Path(scratch)
+        stack.enter_context(exclusive(kept, "measures robustness in"))
         quiet_libraries()
         tasks = find_tasks(kept, where, asked.names)
         if given:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.config import OnError
-from data_prep.errors import UsageError
+from data_prep.errors import PipeError, UsageError
 from data_prep.pairs.prepare import standing_pairs
 from data_prep.prepare import standing_corpus
 from pipelines.recipe import Recipe, load_recipe, save_recipe
@@ -46,6 +46,30 @@ class Run:
                 f"`pipe run --recipe laptop --run {directory}`."
             )
         return cls(directory, load_recipe(recipe or str(own), overrides))
+
+    def finished_stage(self, stage: int | None = None, otherwise: str = "") -> int:
+        """Say which stage's student is to be measured.
+
+        Args:
+            stage: Its number; None takes the last that is finished.
+            otherwise: What else the user may do if it is not finished, behind a comma.
+
+        Returns:
+            Its number.
+
+        Raises:
+            PipeError: The recipe has no such stage, or it is not finished.
+        """
+        count = len(self.recipe.stages)
+        number = stage or self.students.last_finished(count) or 1
+        if number > count:
+            raise PipeError(f"stage {number} is not in the recipe; it has stages 1 to {count}.")
+        if not self.students.finished(number):
+            raise PipeError(
+                f"stage {number} is not finished; run `pipe distill --stage {number}` "
+                f"first{otherwise}."
+            )
+        return number
 
     def on_error(self, on_error: OnError) -> "Run":
         """Say for all sources what happens to what cannot be read.

@@ -1,8 +1,9 @@
 """Measuring a student while it trains, without disturbing the training."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from student.evaluation.heldout import held_out_agreement
 from student.evaluation.mteb_library import check_mteb
 from student.evaluation.mteb_model import MtebModel
 from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
-from student.evaluation.tasks import LocalTask
+from student.evaluation.tasks import LocalTask, NoScoreError
 from student.model import Student
 from student.pooled_once import PooledOnce
 from teacher_cache.store import TeacherStore
@@ -67,6 +68,11 @@ class EvaluationMaterial:
     roles: Sequence[str]
     target_NT: np.ndarray
     sets: Mapping[str, EvaluationSet]
+
+    @cached_property
+    def tasks(self) -> Mapping[str, LocalTask]:
+        """The task of each set, made once."""
+        return {name: LocalTask(data) for name, data in self.sets.items()}
 
     def measuring(self, student: Student, heads: Sequence[str]) -> Measure:
         """As ``Material``."""
@@ -169,7 +175,8 @@ def evaluate_student(
 
     Returns:
         ``eval/HEAD/spearman``, ``eval/HEAD/kendall`` and, for a head as wide as the target,
-        ``eval/HEAD/cosine`` on the held-out spans; ``eval/KIND/SET/HEAD``, 0 to 100, on each set.
+        ``eval/HEAD/cosine`` on the held-out spans; ``eval/KIND/SET/HEAD``, 0 to 100, on each set,
+        NaN where a head has no score.
     """
     measured: dict[str, float] = {}
     if material.texts:
@@ -182,9 +189,8 @@ def evaluate_student(
             measured[f"eval/{found.head}/spearman"] = found.spearman
             measured[f"eval/{found.head}/kendall"] = found.kendall
     pooled = PooledOnce(student)
-    for name, data in material.sets.items():
+    for name, task in material.tasks.items():
         pooled.forget()
-        task = LocalTask(data)
         for head in heads:
             model = MtebModel(
                 pooled.head(head),
@@ -192,7 +198,10 @@ def evaluate_student(
                 prompts=student.prompts,
                 prompted=partial(pooled.head, head),
             )
-            measured[f"eval/{name}/{head}"] = task.measure(model).score
+            try:
+                measured[f"eval/{name}/{head}"] = task.measure(model).score
+            except NoScoreError:
+                measured[f"eval/{name}/{head}"] = math.nan
     return measured
 
 

@@ -2,14 +2,19 @@
 
 import hashlib
 import importlib.util
+import re
+from contextlib import suppress
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 
 from data_prep.errors import PipeError
 from data_prep.files import sha256_file
 
 _PACKAGE = "package:"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ASK_SECONDS = 5.0
 
 # Weights, settings and tokenizers; never code, and no weights in formats that can run code.
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
@@ -45,6 +50,43 @@ def model_directory(
                 "model again, or put the digest of the weights that you mean in the recipe."
             )
     return directory
+
+
+def is_hub_name(ref: str) -> bool:
+    """Say whether a model's name is one of the hub, and no directory of this machine.
+
+    Args:
+        ref: As ``model_directory`` takes it.
+    """
+    return bool(_HUB_NAME.fullmatch(ref)) and ref[0] not in ".~" and not Path(ref).is_dir()
+
+
+def hub_commit(ref: str, revision: str | None = None) -> str | None:
+    """Say which commit of a model the hub has now, or without a network its cache.
+
+    Args:
+        ref: A hub name.
+        revision: A branch, a tag or a commit.
+
+    Returns:
+        Its 40 hexadecimal digits; None if nobody knows.
+    """
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    # The hub's client raises errors of many libraries.
+    with suppress(Exception):  # what `model_directory` would fetch
+        about = HfApi().model_info(ref, revision=revision, timeout=_ASK_SECONDS)
+        return str(about.sha) if about.sha else None
+    with suppress(Exception):
+        return _cached(ref, revision).name
+    return None
+
+
+def _cached(ref: str, revision: str | None) -> Path:
+    found = snapshot_download(
+        ref, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True
+    )
+    return Path(found)
 
 
 def weights_digest(directory: Path) -> str:

@@ -37,7 +37,7 @@ class Model(_Kept):
         model: Its name.
         tasks: Score x 100 by evaluation set.
         lines: Score x 100 by line of the table: sets, types of sets, means.
-        mean: Mean over the sets; None without any.
+        mean: Mean over the sets; None without any, and of a model that lacks one.
         dim: Numbers in a vector.
         parameters: Parameters that take part in one.
         texts_per_s: Texts encoded per second.
@@ -149,5 +149,11 @@ class Measured(_Kept):
 
         Args:
             model: One of ``models``.
+
+        Returns:
+            None where it is not known, or is a mean over fewer sets than others are measured on.
         """
-        return model.mean if self.has_scores else model.agreement("spearman")
+        if not self.has_scores:
+            return model.agreement("spearman")
+        own = (*self.teachers, *((self.start,) if self.start else ()), *self.students)
+        return model.mean if all(one.tasks.keys() <= model.tasks.keys() for one in own) else None

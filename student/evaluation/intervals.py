@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from student.evaluation.items import RESAMPLES
+from student.evaluation.items import RESAMPLES, ROUNDED
 from student.evaluation.lines import Line, on_line, resampled_tasks, table_lines
 
 CONFIDENCE = 95
@@ -15,6 +15,9 @@ CONFIDENCE = 95
 
 LEAST_TASKS = 8
 """Fewer tasks are no sample that could be drawn from."""
+
+_ROUNDED = 100 * ROUNDED
+"""By how much a score x 100 may differ from that of its items."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -48,7 +51,7 @@ class Estimate:
     over: Literal["items", "tasks"] | None = None
 
     def text(self, form: str, unit: str = "") -> str:
-        """Write it for people, such as ``98.9% [98.1, 99.6]``.
+        """Write it for people, such as ``50.0% [40.0, 60.0]``.
 
         Args:
             form: Format of each number.
@@ -75,7 +78,11 @@ def retention(student: Scored, other: Scored, kinds: Mapping[str, str]) -> dict[
         scores above 0 (``student.evaluation.lines.table_lines``).
     """
     return {
-        name: _estimate(100 * (ours / theirs), _resampled_ratio(line, student, other))
+        name: _estimate(
+            100 * (ours / theirs),
+            _resampled_ratio(line, student, other),
+            _ROUNDED * (1 + ours / theirs) * 100 / theirs,
+        )
         for name, line, ours, theirs in _common(student, other, kinds)
         if theirs > 0
     }
@@ -93,7 +100,7 @@ def gain(student: Scored, start: Scored, kinds: Mapping[str, str]) -> dict[str, 
         student - start on every line of the tasks that both have.
     """
     return {
-        name: _estimate(ours - theirs, _resampled_gain(line, student, start))
+        name: _estimate(ours - theirs, _resampled_gain(line, student, start), 2 * _ROUNDED)
         for name, line, ours, theirs in _common(student, start, kinds)
     }
 
@@ -141,10 +148,17 @@ def _resampled_gain(line: Line, student: Scored, start: Scored) -> _Resampled:
     return None if both is None else (both[0] - both[1], both[2])
 
 
-def _estimate(value: float, resampled: _Resampled) -> Estimate:
+def _estimate(value: float, resampled: _Resampled, rounding: float) -> Estimate:
+    """A figure with its interval, which is left out where it does not hold the figure."""
     if resampled is None or not np.all(np.isfinite(resampled[0])):
         return Estimate(value)
+    low, high = _percentiles(resampled[0])
+    if not low - rounding <= value <= high + rounding:
+        return Estimate(value)
+    return Estimate(value, min(low, value), max(high, value), resampled[1])
+
+
+def _percentiles(resampled_R: _Floats) -> tuple[float, float]:
     outside = (100 - CONFIDENCE) / 2
-    low, high = np.percentile(resampled[0], [outside, 100 - outside])
-    # Of very few items the percentiles may both lie on one side of the figure.
-    return Estimate(value, min(float(low), value), max(float(high), value), resampled[1])
+    low, high = np.percentile(resampled_R, [outside, 100 - outside])
+    return float(low), float(high)

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from scipy import stats
 
 RESAMPLES = 1000
+ROUNDED = 1e-4
+"""mteb rounds a score when it keeps it, and some scores before."""
+
 _COUNTS_AT_ONCE = 100_000
 """Numbers in a block of resamples' counts, which a processor's cache holds."""
 
@@ -38,6 +41,14 @@ class Items:
         if self.gold_N is None:
             return float(self.figures_N.mean())
         return float(stats.spearmanr(self.gold_N, self.figures_N).statistic)
+
+    def make(self, score: float) -> bool:
+        """Say whether a score is that of these items, but for rounding.
+
+        Args:
+            score: From 0 to 1.
+        """
+        return abs(self.score - score) < ROUNDED
 
 
 def resampled(items: Items, name: str, resamples: int = RESAMPLES) -> _Floats:

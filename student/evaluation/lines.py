@@ -15,6 +15,8 @@ MEAN = "mean"
 MEAN_BY_TYPE = "mean by type"
 """Mean over the types' means, as MTEB's leaderboard has it beside the other."""
 
+MEANS = (MEAN, MEAN_BY_TYPE)
+
 Line = Mapping[str, float]
 """The weight of each task; they add up to 1."""
 

@@ -1,13 +1,14 @@
 """What others measured: the paper's Table 1, and results in mteb's own layout."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.errors import PipeError
+from student.evaluation.comparison import Scores
 from student.evaluation.lines import MEAN, MEAN_BY_TYPE, tasks_by_kind
 from student.evaluation.mteb_library import quietly
-from student.evaluation.table import Scores
 
 PAPER_BENCHMARK = "MTEB(eng, v1)"
 """The paper's 56 sets, as mteb calls them."""
@@ -60,7 +61,10 @@ def paper_scores(kinds: Mapping[str, str]) -> tuple[Scores, ...]:
 
 
 def published_scores(
-    directory: Path, models: Sequence[str], tasks: Sequence[Any]
+    directory: Path,
+    models: Sequence[str],
+    tasks: Sequence[Any],
+    pinned: Mapping[str, str] | None = None,
 ) -> tuple[Scores, ...]:
     """Results that lie in mteb's layout: its results repository, or any cache of results.
 
@@ -68,9 +72,12 @@ def published_scores(
         directory: Holds ``results/MODEL/REVISION/TASK.json``.
         models: The models to look for, as the hub names them.
         tasks: mteb's tasks; only their own splits and languages count.
+        pinned: The revision to take of a model, if it is there.
 
     Returns:
-        Each model that has a result on any of the tasks.
+        Each model that has a result on any of the tasks, all of one revision: the pinned one, or
+        else that of the most tasks, or else the first by name. A task that was not measured whole
+        is left out.
 
     Raises:
         PipeError: The directory holds no results.
@@ -92,9 +99,19 @@ def published_scores(
             validate_and_filter=True,
             load_experiments="no_experiments",
         )
-    scores: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, dict[str, float]]] = {}
     for result in found:
-        for one in result.task_results:  # of several revisions the first that has a task counts
-            own = scores.setdefault(result.model_name, {})
-            own.setdefault(one.task_name, 100 * float(one.get_score()))
-    return tuple(Scores(f"{model} (published)", own) for model, own in scores.items())
+        own = scores.setdefault(result.model_name, {}).setdefault(str(result.model_revision), {})
+        for one in result.task_results:
+            score = 100 * float(one.get_score())
+            if math.isfinite(score):
+                own[one.task_name] = score
+    chosen = {model: _one_revision(own, (pinned or {}).get(model)) for model, own in scores.items()}
+    return tuple(Scores(f"{model} (published)", own) for model, own in chosen.items() if own)
+
+
+def _one_revision(
+    found: Mapping[str, Mapping[str, float]], pinned: str | None
+) -> Mapping[str, float]:
+    best = min(found, key=lambda name: (name != pinned, -len(found[name]), name))
+    return found[best]

@@ -12,8 +12,6 @@ from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskRetrieval, AbsT
 from student.evaluation.items import Items
 
 _TREC_NAMES = {"ndcg_at_": "ndcg_cut_", "map_at_": "map_cut_", "recall_at_": "recall_"}
-_ROUNDED = 1e-4
-"""mteb rounds a score when it keeps it."""
 
 
 class Recorded:
@@ -69,7 +67,7 @@ class Recorded:
             ):
                 return None
             items = Items("mean", np.mean([found.figures_N for found in self._found], axis=0))
-        return items if abs(items.score - main_score) < _ROUNDED else None
+        return items if items.make(main_score) else None
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from student.evaluation.comparison import Scores
 from student.evaluation.intervals import Estimate, gain
 from student.evaluation.items import resampled
 from student.evaluation.lines import MEAN
 from student.evaluation.paraphrases import Wording
 from student.evaluation.plain_table import aligned
 from student.evaluation.published_robustness import PAPER_MEANS, PAPER_SCORES
-from student.evaluation.table import Scores
 from student.evaluation.tasks import Measured
 
 _PAPER = "arXiv 2412.19048v2, Table 3"

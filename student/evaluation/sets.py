@@ -117,6 +117,11 @@ class SetFiles:
 
 def _read_sts(files: SetFiles) -> StsSet:
     pairs = read_jsonl(files.path, Pair)
+    if len({pair.score for pair in pairs}) < 2:
+        raise PipeError(
+            f"{files.path} gives every pair the score {pairs[0].score:g}; expected scores that "
+            "differ, with which cosines can be correlated."
+        )
     return StsSet(
         name=files.name,
         first=tuple(pair.sentence1 for pair in pairs),

@@ -1,87 +1,13 @@
 """Teacher, start and student side by side: what the student keeps, and what it gained."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from student.evaluation.heldout import HeadAgreement
+from student.evaluation.comparison import Comparison, Scores
 from student.evaluation.intervals import Estimate, gain, retention
-from student.evaluation.lines import MEAN, MEAN_BY_TYPE, on_line, table_lines
+from student.evaluation.lines import MEAN, MEANS, table_lines
 from student.evaluation.plain_table import aligned
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What was measured of one model, or of one head of it.
-
-    Attributes:
-        model: What the table calls it.
-        tasks: Score x 100 by evaluation set, in the order of the columns.
-        dim: Numbers in a vector.
-        parameters: Parameters, if the model counts them.
-        texts_per_s: Texts encoded per second on the machine of the evaluation.
-        held_out: Agreement with the target on held-out spans.
-        resampled: Scores x 100 of resampled items, (R,), of the tasks whose items are known.
-        published: Scores x 100 by line of the table, of a model that others measured.
-    """
-
-    model: str
-    tasks: Mapping[str, float] = field(default_factory=dict)
-    dim: int | None = None
-    parameters: int | None = None
-    texts_per_s: float | None = None
-    held_out: HeadAgreement | None = None
-    resampled: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
-    published: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the evaluation sets; None without any."""
-        return sum(self.tasks.values()) / len(self.tasks) if self.tasks else None
-
-    def lines(self, kinds: Mapping[str, str]) -> dict[str, float]:
-        """The score of every line of the table that this model has all of.
-
-        Args:
-            kinds: The type of each task.
-        """
-        lines = table_lines(list(self.tasks), kinds)
-        own = {name: on_line(line, self.tasks) for name, line in lines.items()}
-        return {name: score for name, score in own.items() if score is not None} | dict(
-            self.published
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Every model of an evaluation.
-
-    Attributes:
-        teachers: The teachers; the first is the one that retention is measured against.
-        start: The model that the student started from.
-        students: The student, once for each head that was measured; the default head first.
-        kinds: The type of each task, as MTEB names it.
-        references: Models that others measured.
-    """
-
-    teachers: tuple[Scores, ...]
-    start: Scores | None
-    students: tuple[Scores, ...]
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    references: tuple[Scores, ...] = ()
-
-    @property
-    def measured(self) -> tuple[Scores, ...]:
-        """Teachers, start, students."""
-        return (*self.teachers, *((self.start,) if self.start else ()), *self.students)
-
-    @property
-    def models(self) -> tuple[Scores, ...]:
-        """The columns of the table: what was measured, then the references."""
-        return (*self.measured, *self.references)
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
@@ -92,8 +18,9 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
     Returns:
         ``teachers``, ``start``, ``students`` and ``references``: each model with its fields,
-        ``tasks`` (score x 100 by task), ``mean``, and ``lines`` (score x 100 by line of the table:
-        the tasks, ``TYPE (number)``, ``mean``, ``mean by type``). Each student also has
+        ``tasks`` (score x 100 by task), ``mean`` (null for a model that lacks a task), and
+        ``lines`` (score x 100 by line of the table: the tasks, ``TYPE (number)``, ``mean``,
+        ``mean by type``; those that it has all tasks of). Each student also has
         ``retention`` (by teacher, by line, in percent) and ``gain`` (by line, in points), and, with
         the same keys, ``retention_intervals`` and ``gain_intervals``, whose values are objects of
         ``value``, ``low``, ``high`` and ``over`` (``items`` or ``tasks``; all three null where
@@ -107,7 +34,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         }
         points = gain(student, comparison.start, kinds) if comparison.start else None
         students.append(
-            _model_dict(student, kinds)
+            _model_dict(student, comparison)
             | {
                 "retention": {teacher: _values(lines) for teacher, lines in kept.items()},
                 "retention_intervals": {
@@ -118,10 +45,10 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
             }
         )
     return {
-        "teachers": [_model_dict(teacher, kinds) for teacher in comparison.teachers],
-        "start": _model_dict(comparison.start, kinds) if comparison.start else None,
+        "teachers": [_model_dict(teacher, comparison) for teacher in comparison.teachers],
+        "start": _model_dict(comparison.start, comparison) if comparison.start else None,
         "students": students,
-        "references": [_model_dict(model, kinds) for model in comparison.references],
+        "references": [_model_dict(model, comparison) for model in comparison.references],
         "kinds": dict(kinds),
     }
 
@@ -141,20 +68,20 @@ def render(comparison: Comparison) -> str:
         comparison: The models.
 
     Returns:
-        A line per set, so that any number of sets fits a terminal; the means; for every model what
-        it keeps of the first teacher and what it gained over the start; held-out agreement; speed
-        and size. Two more columns give the first student's retention and gain line by line, with
-        their 95% intervals where items or tasks could be resampled. Lines for which no model has a
-        value are left out. Of several heads or teachers a second table gives every head's
-        dimensions, mean, retention of every teacher, and gain.
+        A line per set, so that any number of sets fits a terminal; the means of the models that
+        have all sets; for every model what it keeps of the first teacher and what it gained over
+        the start, on the sets that both have; held-out agreement; speed and size. Two more columns
+        give the first student's retention and gain line by line, with their 95% intervals where
+        items or tasks could be resampled. Lines for which no model has a value are left out. Of
+        several heads or teachers a second table gives every head's dimensions, mean, retention of
+        every teacher, and gain.
     """
     models, kinds = comparison.models, comparison.kinds
     student = comparison.students[0] if comparison.students else None
     teacher = comparison.teachers[0] if comparison.teachers else None
     kept = retention(student, teacher, kinds) if student and teacher else {}
     points = gain(student, comparison.start, kinds) if student and comparison.start else {}
-    lines = [model.lines(kinds) for model in models]
-    tasks = list(dict.fromkeys(task for model in models for task in model.tasks))
+    lines = [comparison.lines(model) for model in models]
     scores = [
         [
             name,
@@ -162,7 +89,7 @@ def render(comparison: Comparison) -> str:
             _text(kept.get(name), ".1f", "%"),
             _text(points.get(name), "+.2f"),
         ]
-        for name in _names(tasks, comparison)
+        for name in _names(comparison)
     ]
     agreement = [
         _agreement_row(label, models, student, teacher, comparison.start)
@@ -175,18 +102,17 @@ def render(comparison: Comparison) -> str:
     header = ["", *(model.model for model in models), "kept", "gained"]
     filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
     table = aligned(header, [block for block in filled if block])
-    heads = _heads(comparison) if tasks else ""
+    heads = _heads(comparison) if comparison.tasks else ""
     return f"{table}\n\n{heads}" if heads else table
 
 
-def _names(tasks: Sequence[str], comparison: Comparison) -> list[str]:
-    """The lines of scores: those of all tasks, and any other that a reference has."""
-    names = list(table_lines(tasks, comparison.kinds))
-    own = [name for model in comparison.models for name in model.lines(comparison.kinds)]
-    # A model that lacks some tasks has means over fewer; they stand in its own lines.
-    extra = [name for name in dict.fromkeys(own) if name not in names]
-    means = [name for name in names if name in {MEAN, MEAN_BY_TYPE}]
-    return [*(name for name in names if name not in means), *extra, *means]
+def _names(comparison: Comparison) -> list[str]:
+    """The lines of scores: the tasks, their types, any other that a reference has, the means."""
+    tasks = dict.fromkeys(task for model in comparison.models for task in model.tasks)
+    names = list(table_lines(comparison.tasks, comparison.kinds))
+    own = [name for model in comparison.models for name in comparison.lines(model)]
+    found = dict.fromkeys([*tasks, *names, *own])
+    return [*(name for name in found if name not in MEANS), *(n for n in found if n in MEANS)]
 
 
 def _heads(comparison: Comparison) -> str:
@@ -201,7 +127,7 @@ def _heads(comparison: Comparison) -> str:
             [
                 student.model,
                 _number(student.dim, "d"),
-                _number(student.mean, ".2f"),
+                _number(comparison.mean(student), ".2f"),
                 *(
                     _text(retention(student, teacher, kinds).get(MEAN), ".1f", "%")
                     for teacher in comparison.teachers
@@ -260,7 +186,7 @@ def _value(lines: Mapping[str, Estimate]) -> float | None:
     return lines[MEAN].value if MEAN in lines else None
 
 
-def _model_dict(scores: Scores, kinds: Mapping[str, str]) -> dict[str, Any]:
+def _model_dict(scores: Scores, comparison: Comparison) -> dict[str, Any]:
     fields = {
         "model": scores.model,
         "tasks": dict(scores.tasks),
@@ -269,7 +195,7 @@ def _model_dict(scores: Scores, kinds: Mapping[str, str]) -> dict[str, Any]:
         "texts_per_s": scores.texts_per_s,
         "held_out": asdict(scores.held_out) if scores.held_out else None,
     }
-    return fields | {"mean": scores.mean, "lines": scores.lines(kinds)}
+    return fields | {"mean": comparison.mean(scores), "lines": comparison.lines(scores)}
 
 
 def _text(estimate: Estimate | None, form: str, unit: str = "") -> str:

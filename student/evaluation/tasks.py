@@ -1,13 +1,19 @@
 """Scores on evaluation sets, times 100, computed by mteb's own tasks."""
 
+import math
 from dataclasses import dataclass
 
+from data_prep.errors import PipeError
 from student.evaluation.embed import Embed
 from student.evaluation.items import Items
 from student.evaluation.mteb_library import quietly, require_mteb
 from student.evaluation.mteb_model import BATCH_SIZE, MtebModel, Prompted
 from student.evaluation.sets import EvaluationSet
 from teacher_cache.config import Prompts
+
+
+class NoScoreError(PipeError):
+    """A score that is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,9 @@ class LocalTask:
 
         Returns:
             Its score and the figures of the items.
+
+        Raises:
+            NoScoreError: The score is no number.
         """
         from student.evaluation.recorded import recorded  # noqa: PLC0415  an extra
 
@@ -65,8 +74,13 @@ class LocalTask:
             scores = self.task.evaluate(
                 model, "test", encode_kwargs={"batch_size": BATCH_SIZE, "show_progress_bar": False}
             )["default"]
-        main = float(scores["main_score"])
-        return Measured(100 * main, found.items(main))
+            main = float(scores["main_score"])
+            if not math.isfinite(main):
+                raise NoScoreError(
+                    f"the score on {self.task.metadata.name} is no number, as when a model gives "
+                    "all texts one vector; leave the set out, or look at the model."
+                )
+            return Measured(100 * main, found.items(main))
 
 
 def score(
@@ -88,6 +102,7 @@ def score(
 
     Raises:
         PipeError: mteb is not installed.
+        NoScoreError: The score is no number.
     """
     model = MtebModel(embed, "local", prompts=prompts, prompted=prompted, remember=True)
     return LocalTask(data).measure(model).score

@@ -18,7 +18,9 @@ from pipelines.report_page.curves import (
     loss_curves,
     thinned,
 )
-from pipelines.report_page.facts import StageFacts
+from pipelines.report_page.facts import Compared, StageFacts
+from pipelines.report_page.measured import Measured
+from pipelines.report_page.plots import cost_plots
 from pipelines.report_page.spent import phase_times, step_times
 from pipelines.report_page.svg import GRID, INK, SERIES
 from pipelines.report_page.tables import time_table
@@ -225,3 +227,15 @@ def test_series_look_different_without_colour_too():
     looks = [Look.of(place) for place in range(36)]
     assert len({(look.color, look.dashes, look.marker) for look in looks}) == 36
     assert len({(look.dashes, look.marker) for look in looks[:6]}) == 6
+
+
+def test_means_over_fewer_sets_are_not_compared():
+    """Of files of earlier versions too, in which every model had a mean over its own sets."""
+    start = {"model": "start", "tasks": {"a": 80.0}, "mean": 80.0, "parameters": 10}
+    student = {"model": "s", "tasks": {"a": 85.0, "b": 10.0}, "mean": 47.5, "parameters": 10}
+    measured = Measured.model_validate({"start": start, "students": [student]})
+    assert measured.score(measured.students[0]) == 47.5
+    assert measured.score(measured.start) is None
+    group = cost_plots(Compared("x", measured), 0, {})
+    assert group is not None
+    assert all("start" not in plot.caption for plot in group.plots)

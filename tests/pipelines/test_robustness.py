@@ -193,7 +193,7 @@ def test_what_cannot_be_measured_is_told(run, sets, tmp_path, monkeypatch):
         (("--run", run), 2, "found neither --sets nor --mteb"),
         (("--run", run, "--sets", sets, "--model", "nobody"), 2, "found no model 'nobody'"),
         (("--model-path", "./nowhere", "--sets", sets), 1, "found no directory ./nowhere"),
-        (("--run", run, "--sets", sets, "--stage", 9), 1, "stage 9 is not finished"),
+        (("--run", run, "--sets", sets, "--stage", 9), 1, "stage 9 is not in the recipe"),
     ):
         done = robustness(*options)
         assert done.exit_code == code, done.output

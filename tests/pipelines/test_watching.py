@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 
 from pipelines.cli import cli
 from student.evaluating import EvaluationMaterial, evaluate_student
+from student.evaluation.local_tasks import make_task
+from student.evaluation.sets import StsSet
 from student.model import Student
 from student.trainer import DistillTrainer
 from tests.pipelines.tiny_run import WORDS
@@ -159,6 +161,26 @@ def test_a_student_is_left_as_it_was(distill):
     assert torch.equal(torch.get_rng_state(), before)
     assert evaluate_student(student, material, ["fc1"]) == first
     assert list(first) == material.metrics({"fc1": 4})
+
+
+def test_the_task_of_a_set_is_made_once_and_a_lost_score_stops_nothing(distill, monkeypatch):
+    assert distill()[0] == 0
+    student = Student.load(distill.places.final(1))
+    pairs = StsSet("s", ("a cat", "the sun", "a"), ("a dog", "moon", "a"), (1.0, 2.0, 3.0))
+    material = EvaluationMaterial([], [], np.empty((0, 0), np.float32), {"sts/s": pairs})
+    made = []
+    monkeypatch.setattr(
+        "student.evaluation.local_tasks.make_task",
+        lambda data, make=make_task: made.append(data) or make(data),
+    )
+    first = evaluate_student(student, material, ["fc1"])
+    assert evaluate_student(student, material, ["fc1"]) == first
+    assert made == [pairs]
+    with torch.no_grad():
+        for parameter in student.heads.parameters():
+            parameter.zero_()
+        student.heads["fc1"].bias.fill_(1.0)
+    assert np.isnan(evaluate_student(student, material, ["fc1"])["eval/sts/s/fc1"])
 
 
 def test_status_tells_a_stage_that_runs_from_one_that_stopped(distill):

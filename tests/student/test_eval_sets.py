@@ -152,3 +152,11 @@ def test_missing_broken_and_empty_files(data: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(PipeError, match="not a whole gzip file"):
         read_set(named(data, "small"))
+
+
+def test_pairs_of_one_score_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "sts").mkdir()
+    pair = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
+    (tmp_path / "sts" / "same.jsonl").write_text(pair * 3)
+    with pytest.raises(PipeError, match=r"same\.jsonl gives every pair the score 1; expected"):
+        read_set(find_sets(tmp_path)[0])

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from student.evaluation.comparison import Comparison, Scores
 from student.evaluation.heldout import HeadAgreement
 from student.evaluation.intervals import gain, retention
-from student.evaluation.table import Comparison, Scores, as_dict, render
+from student.evaluation.table import as_dict, render
 
 TEACHER = Scores("teacher", {"STS12": 80.0, "STS13": 50.0}, dim=384, parameters=22_713_216)
 START = Scores("start", {"STS12": 70.0, "STS13": 40.0}, dim=384, texts_per_s=900.0)
@@ -99,3 +100,29 @@ def test_every_head_is_compared_with_every_teacher() -> None:
     table = render(Comparison((TEACHER, other), START, (STUDENT, second)))
     assert row(table.split("\n\n")[1], "student") == ["640", "62.00", "95.4%", "124.0%", "+7.00"]
     assert row(table.split("\n\n")[1], "student fc2") == ["16", "51.00", "78.5%", "102.0%", "-4.00"]
+
+
+def test_means_stand_only_where_they_are_over_the_same_sets() -> None:
+    kinds = {"a": "STS", "b": "STS", "c": "Retrieval"}
+    start = Scores("start", {"a": 80.0, "c": 50.0})
+    student = Scores("student", {"a": 85.0, "b": 11.0, "c": 50.0})
+    teacher = Scores("teacher", {"a": 90.0, "b": 10.0, "c": 50.0})
+    comparison = Comparison((teacher,), start, (student,), kinds)
+    table = render(comparison)
+    assert row(table, "mean")[:2] == ["50.00", "48.67"]  # the start, which lacks a set, has none
+    assert row(table, "mean by type")[:2] == ["50.00", "49.00"]
+    assert row(table, "STS (2)")[:2] == ["50.00", "48.00"]
+    assert "STS (1)" not in table
+    data = as_dict(comparison)
+    assert data["start"]["mean"] is None
+    assert "mean" not in data["start"]["lines"]
+    # What both have is still compared.
+    assert data["students"][0]["gain"]["mean"] == 2.5
+
+
+def test_published_means_over_more_tasks_have_lines_of_their_own() -> None:
+    kinds = {"a": "STS", "b": "STS"}
+    paper = Scores("paper", published={"mean": 60.5})
+    part = Comparison((), None, (Scores("student", {"a": 70.0}),), kinds, (paper,))
+    assert row(render(part), "mean") == ["70.00"]
+    assert row(render(part), "mean (2)") == ["60.50"]

@@ -27,7 +27,7 @@ from student.evaluation.sets import (
     find_sets,
     read_set,
 )
-from student.evaluation.tasks import LocalTask, Measured, score
+from student.evaluation.tasks import LocalTask, Measured, NoScoreError, score
 
 DIM = 24
 
@@ -176,6 +176,13 @@ def test_measuring_keeps_random_generators_and_makes_no_cache(
     )
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.rglob("*"))
+
+
+def test_a_score_that_is_no_number_is_a_sentence(recwarn: pytest.WarningsRecorder) -> None:
+    data = StsSet("s", ("a b", "a", "a b c"), ("a b", "z y", "a b"), (5, 0, 3))
+    with pytest.raises(NoScoreError, match="the score on s is no number"):
+        score(lambda texts, roles: np.full((len(texts), 4), 0.5, np.float32), data)
+    assert not [one for one in recwarn if "constant" in str(one.message)]
 
 
 def test_a_missing_mteb_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,9 +107,10 @@ def test_what_was_measured_is_read_back(tmp_path, gold):
     path = tmp_path / "deep" / "one.json"
     assert read_measured(path) is None
     kind = "mean" if gold is None else "spearman"
-    write_measured(path, Measured(12.5, Items(kind, np.array([0.25, 0.5]), gold)))
+    score = 37.5 if gold is None else 100.0
+    write_measured(path, Measured(score, Items(kind, np.array([0.25, 0.5]), gold)))
     found = read_measured(path)
-    assert (found.score, found.items.measure) == (12.5, kind)
+    assert (found.score, found.items.measure) == (score, kind)
     np.testing.assert_array_equal(found.items.figures_N, [0.25, 0.5])
     path.write_text("{")
     assert read_measured(path) is None

@@ -23,9 +23,10 @@ NEVER = ("modeling_x.py", "pytorch_model.bin", "onnx/model.onnx", "README.md", "
 FETCH = """
 import sys
 from data_prep.errors import PipeError
-from teacher_cache.models import model_directory
+from teacher_cache.models import hub_commit, model_directory
+asked = sys.argv[1], sys.argv[2] or None
 try:
-    print(model_directory(sys.argv[1], sys.argv[2] or None))
+    print(hub_commit(*asked) if len(sys.argv) > 3 else model_directory(*asked))
 except PipeError as error:
     print("PipeError:", error)
 """
@@ -47,13 +48,18 @@ def hub(checkpoint: Path) -> Iterator[Hub]:
 
 
 def fetch(
-    hub: Hub, cache: Path, ref: str = "owner/tiny", revision: str = "v1", **more: str
+    hub: Hub,
+    cache: Path,
+    ref: str = "owner/tiny",
+    revision: str = "v1",
+    *options: str,
+    **more: str,
 ) -> tuple[str, str]:
     """What a fresh process answers, and what it prints beside it."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     settings |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", FETCH, ref, revision],
+        [sys.executable, "-c", FETCH, ref, revision, *options],
         check=False,
         env={**settings, **more},
         capture_output=True,
@@ -142,3 +148,14 @@ def test_what_is_not_there_is_a_sentence(
     assert said.endswith(
         "check the name and the network, or give a directory as the teacher's `model`."
     )
+
+
+def test_the_commit_is_the_hubs_or_else_the_caches(hub: Hub, tmp_path: Path) -> None:
+    def commit(cache: Path, **more: str) -> str:
+        return fetch(hub, cache, "owner/tiny", "v1", "commit", **more)[0]
+
+    assert commit(tmp_path / "a") == COMMIT
+    assert hub.downloads() == {}
+    assert commit(tmp_path / "a", HF_HUB_OFFLINE="1") == "None"
+    fetch(hub, tmp_path / "b")
+    assert commit(tmp_path / "b", HF_HUB_OFFLINE="1") == COMMIT
