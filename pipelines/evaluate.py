@@ -120,7 +120,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     table, figures = render(comparison), as_dict(comparison)
     if seen is not None:
         table, figures = f"{table}\n\n{seen.as_text()}", figures | {"images": seen.as_dict()}
-    results = Results(of, table, loaded, figures)
+    results = Results(of, table, loaded, figures, sets=str(sets.resolve()) if sets else None)
     results.write(run.results)
     return results
 

@@ -105,7 +105,7 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     benchmarks = [find_benchmark(name) for name in asked.names]
     quiet_libraries()
     if not reach_hub():
-        say("the hub of Hugging Face is not asked: data sets come from its cache on this machine")
+        say("the hub does not answer, or HF_HUB_OFFLINE is set: data sets come from its cache here")
     models = entrants(run, asked.models, asked.stage, all_heads=asked.all_heads)
     published = {b.name: _references(run, b, asked) for b in benchmarks}
     with exclusive(run.benchmarks, "runs benchmarks in"):

@@ -5,6 +5,7 @@
 - ``of``: ``stage``, ``weights`` and ``measures``, as in ``Subject``;
 - ``table``: the evaluation for people, plain text;
 - ``loaded``: by teacher, whether its model could be loaded;
+- ``sets``: the directory of evaluation sets, where it is not the recipe's;
 - ``teachers``, ``start``, ``students``, ``references``, ``kinds``: as in
   ``student.evaluation.table.as_dict``;
 - ``images``: of a student that sees, as in ``pipelines.evaluate_images``.
@@ -56,12 +57,14 @@ class Results:
         table: For people.
         loaded: Whether each teacher's model could be loaded, by the teacher's name.
         comparison: For programs: the other keys of the file.
+        sets: The directory of evaluation sets, where it is not the recipe's.
     """
 
     of: Subject
     table: str
     loaded: Mapping[str, bool]
     comparison: Mapping[str, Any]
+    sets: str | None = None
 
     def write(self, path: Path) -> None:
         """Keep the evaluation.
@@ -70,7 +73,8 @@ class Results:
             path: The JSON file.
         """
         head = {"of": asdict(self.of), "table": self.table, "loaded": dict(self.loaded)}
-        write_json(path, head | dict(self.comparison))
+        sets = {"sets": self.sets} if self.sets else {}
+        write_json(path, head | sets | dict(self.comparison))
 
     @classmethod
     def read(cls, path: Path) -> "Results | None":
@@ -91,6 +95,7 @@ class Results:
                 table=str(data["table"]),
                 loaded=dict(data["loaded"]),
                 comparison={key: data[key] for key in _MODELS if key in data},
+                sets=data.get("sets"),
             )
         except (PipeError, OSError, KeyError, TypeError, ValueError):
             say(f"{path} is not a whole evaluation and is ignored; `pipe eval` makes it anew")
@@ -150,16 +155,20 @@ def current_results(run: Run, weights: Weights | None = None) -> Results | None:
         weights: ``last_weights``; None reads them.
 
     Returns:
-        The evaluation, or None.
+        The evaluation, or None. Where the recipe names no sets, one on sets of the user's choice is
+        as good.
 
     Raises:
-        PipeError: The directory of evaluation sets is missing or holds none.
+        PipeError: The recipe's directory of evaluation sets is missing or holds none.
     """
     last = len(run.recipe.stages)
     kept = Results.read(run.results)
     if kept is None or kept.of.stage != last or not run.students.finished(last):
         return None
-    return kept if kept.of == subject(run, last, recipe_sets(run), weights) else None
+    sets = recipe_sets(run)
+    if sets is None and kept.sets is not None and Path(kept.sets).is_dir():
+        sets = Path(kept.sets)
+    return kept if kept.of == subject(run, last, sets, weights) else None
 
 
 def _files(found: SetFiles, root: Path) -> list[list[Any]]:

@@ -23,6 +23,7 @@ from pipelines.report import say
 from pipelines.results import recipe_sets
 from pipelines.robustness_tasks import RobustnessTask, find_tasks, model_under
 from pipelines.run import Run
+from student.evaluation.benchmarks import task_types
 from student.evaluation.mteb_library import check_mteb
 from student.evaluation.mteb_model import INSTRUCT, instruction_template
 from student.evaluation.paraphrases import (
@@ -111,7 +112,7 @@ def measure_robustness(run: Run | None, asked: Asked) -> RobustnessResults:
         quiet_libraries()
         tasks = find_tasks(kept, where, asked.names)
         if given:
-            require_known(paraphrases, given, _known(paraphrases, tasks))
+            require_known(paraphrases, given, _known(paraphrases, tasks), task_types())
         models = _models(run, asked)
         scores = [_measure(model, tasks, paraphrases) for model in models]
     data = {
@@ -169,8 +170,10 @@ def _measure(
                 raise PipeError(f"no instruction for tasks of type {task.kind}; give a file of own")
             found[task.name] = _task_scores(entrant, shared, plain, template, task, wording)
         except PipeError as error:
-            failed[task.name] = str(error)
-            say(f"{part}, {number} of {len(tasks)}: {task.name} is not measured: {error}")
+            said = str(error).startswith(f"{task.name} is not measured")
+            why = str(error) if said else f"{task.name} is not measured: {error}"
+            failed[task.name] = why
+            say(f"{part}, {number} of {len(tasks)}: {why}")
             continue
         finally:
             shared.forget()

@@ -114,7 +114,7 @@ def find_tasks(kept: Path, sets: Path | None, names: Sequence[str]) -> list[Robu
                 "--sets and --mteb in turn."
             )
     if not reach_hub():
-        say("the hub of Hugging Face is not asked: data sets come from its cache on this machine")
+        say("the hub does not answer, or HF_HUB_OFFLINE is set: data sets come from its cache here")
     store = ResultStore(kept)
     return [*found.values(), *(_MtebTask(task, store) for task in tasks.values())]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_prep.errors import PipeError, UsageError, first_line, is_disk_full
 from student.evaluation.items_file import Parts, read_items, write_items
@@ -73,6 +73,21 @@ def find_benchmark(name: str) -> Benchmark:
         f"found no benchmark or task {name!r} in mteb, expected a name that it has; the nearest "
         f"are {nearest}."
     )
+
+
+def task_types() -> tuple[str, ...]:
+    """Name mteb's types of task.
+
+    Returns:
+        The types, such as ``STS`` and ``Retrieval``.
+
+    Raises:
+        PipeError: mteb is not installed.
+    """
+    require_mteb()
+    from mteb.abstasks.task_metadata import TaskType  # noqa: PLC0415
+
+    return get_args(TaskType)
 
 
 def _plain(name: str) -> str:

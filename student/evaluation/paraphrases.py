@@ -116,24 +116,31 @@ def read_paraphrases(path: Path) -> Paraphrases:
     return Paraphrases(_checked(text, str(path)), beneath=built_in_paraphrases())
 
 
-def require_known(paraphrases: Paraphrases, path: Path, known: Collection[str]) -> None:
-    """Check that a user's file names no task that nobody has.
+def require_known(
+    paraphrases: Paraphrases, path: Path, known: Collection[str], types: Collection[str]
+) -> None:
+    """Check that a user's file names no task and no type of task that nobody has.
 
     Args:
         paraphrases: What the file says.
         path: The file.
         known: Names of tasks that there are.
+        types: MTEB's types of task.
 
     Raises:
         UsageError: It does; the nearest names are given.
     """
-    for task in paraphrases.tasks:
-        if task not in known:
-            nearest = ", ".join(difflib.get_close_matches(task, known)) or "nothing alike"
-            raise UsageError(
-                f"{path}: found the task {task!r}, expected one that is measured or that mteb has; "
-                f"the nearest are {nearest}."
-            )
+    for what, names, there, expected in (
+        ("task", paraphrases.tasks, known, "one that is measured or that mteb has"),
+        ("kind", paraphrases.kinds, types, "one of mteb's types of task"),
+    ):
+        for name in names:
+            if name not in there:
+                nearest = " or ".join(difflib.get_close_matches(name, there)) or "nothing alike"
+                raise UsageError(
+                    f"{path}: found the {what} {name!r}, expected {expected}; "
+                    f"the nearest is {nearest}."
+                )
 
 
 def _checked(text: str, place: str) -> tuple[Wording, ...]:

@@ -171,7 +171,7 @@ def _table(model: ModelScores) -> str:
         )
     header = ["", "without", "instruction", "paraphrase", "difference"]
     lines.append(aligned(header, blocks))
-    lines += [f"{task} is not measured: {why}" for task, why in model.failed.items()]
+    lines += model.failed.values()
     return "\n".join(lines)
 
 

@@ -90,14 +90,21 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         For each query, in file order, the gain of each judged document.
 
     Raises:
-        PipeError: The file is missing, holds no judgement, or a line has not three columns.
+        PipeError: The file is missing, holds no judgement, or a line has not three columns
+            or contradicts another.
     """
     qrels: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_lines(path), start=1):
         columns = line.rstrip("\r\n").split("\t")
         gain = _gain(columns)
         if gain is not None:
-            qrels.setdefault(columns[0], {})[columns[1]] = gain
+            judged = qrels.setdefault(columns[0], {})
+            if judged.setdefault(columns[1], gain) != gain:
+                raise PipeError(
+                    f"{path}, line {number}: judges query {columns[0]!r} and document "
+                    f"{columns[1]!r} as {gain}, and before as {judged[columns[1]]}; expected one "
+                    "judgement."
+                )
         elif line.strip() and number > 1:
             raise PipeError(
                 f"{path}, line {number}: found {line.strip()!r}; expected query id, document id "

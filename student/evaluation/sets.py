@@ -13,7 +13,7 @@ read it in front of every text but documents. Other fields of a line are ignored
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,8 +132,12 @@ def _read_sts(files: SetFiles) -> StsSet:
 
 def _read_retrieval(files: SetFiles) -> RetrievalSet:
     packed = files.path / "corpus.jsonl.gz"
-    documents = read_jsonl(packed if packed.exists() else files.path / "corpus.jsonl", Document)
-    queries = {query.id: query.text for query in read_jsonl(files.path / "queries.jsonl", Query)}
+    documents_path = packed if packed.exists() else files.path / "corpus.jsonl"
+    documents = read_jsonl(documents_path, Document)
+    _refuse_twins(documents_path, [document.id for document in documents])
+    asked = read_jsonl(files.path / "queries.jsonl", Query)
+    _refuse_twins(files.path / "queries.jsonl", [query.id for query in asked])
+    queries = {query.id: query.text for query in asked}
     qrels_path = files.path / "qrels.tsv"
     qrels = read_qrels(qrels_path)
     for query_id in qrels:
@@ -143,11 +147,15 @@ def _read_retrieval(files: SetFiles) -> RetrievalSet:
                 "expected every judged query there, so give the files of one set."
             )
     known = {document.id for document in documents}
-    if not any(document in known for judged in qrels.values() for document in judged):
+    judged = [document for gains in qrels.values() for document in gains]
+    if lacking := [document for document in judged if document not in known]:
         raise PipeError(
-            f"{qrels_path} judges no document that {files.path.name}'s corpus has; expected "
-            "ids of that corpus in its second column, so give the files of one set."
+            f"{qrels_path} judges {len(lacking):,} of {len(judged):,} documents that "
+            f"{files.path.name}'s corpus does not have, such as {lacking[0]!r}; expected ids of "
+            "that corpus in its second column, so give the files of one set."
         )
+    if not any(gain > 0 for gains in qrels.values() for gain in gains.values()):
+        raise PipeError(f"{qrels_path} calls no document relevant; expected a score above 0.")
     return RetrievalSet(
         name=files.name,
         document_ids=tuple(document.id for document in documents),
@@ -158,12 +166,24 @@ def _read_retrieval(files: SetFiles) -> RetrievalSet:
     )
 
 
+def _refuse_twins(path: Path, ids: Sequence[str]) -> None:
+    (name, uses), *_ = Counter(ids).most_common(1)
+    if uses > 1:
+        raise PipeError(f"{path} has the id {name!r} {uses} times; expected every id once.")
+
+
 def _read_classification(files: SetFiles) -> ClassificationSet:
     train = read_jsonl(files.path / "train.jsonl", Labelled)
     test = read_jsonl(files.path / "test.jsonl", Labelled)
-    if len({row.label for row in train}) < 2:
+    labels = {row.label for row in train}
+    if len(labels) < 2:
         raise PipeError(
             f"{files.path / 'train.jsonl'} has one label only; expected two or more to tell apart."
+        )
+    if labels.isdisjoint(row.label for row in test):
+        raise PipeError(
+            f"{files.path / 'test.jsonl'} has no label of train.jsonl (found {test[0].label!r}, "
+            f"expected labels such as {train[0].label!r}); give the files of one set."
         )
     return ClassificationSet(
         name=files.name,
@@ -206,7 +226,8 @@ def find_sets(directory: Path) -> tuple[SetFiles, ...]:
         name are told apart as ``kind/name``.
 
     Raises:
-        PipeError: The directory is missing or holds no set.
+        PipeError: The directory is missing or holds no set, a set lacks the file that it is known
+            by, or an instruction belongs to no set.
     """
     if not directory.is_dir():
         raise PipeError(f"found no directory {directory}; expected one with evaluation sets.")
@@ -215,6 +236,7 @@ def find_sets(directory: Path) -> tuple[SetFiles, ...]:
         for path in sorted(directory.glob(row.pattern)):
             place = path if kind == "sts" else path.parent
             found.append(SetFiles(kind, place.name.removesuffix(".jsonl"), place))
+        _refuse_parts(directory / kind, row, [files for files in found if files.kind == kind])
     if not found:
         patterns = ", ".join(row.pattern for row in KINDS.values())
         raise PipeError(
@@ -225,6 +247,24 @@ def find_sets(directory: Path) -> tuple[SetFiles, ...]:
         replace(files, name=f"{files.kind}/{files.name}") if uses[files.name] > 1 else files
         for files in found
     )
+
+
+def _refuse_parts(directory: Path, row: SetKind, found: Sequence[SetFiles]) -> None:
+    """Stop at what belongs to a set and would be passed over in silence."""
+    places = {files.path for files in found}
+    for path in sorted(directory.glob("*/*.jsonl*")):
+        if path.parent not in places:
+            wanted = path.parent / Path(row.pattern).name
+            raise PipeError(
+                f"found {path} and no {wanted.name} beside it; an evaluation set needs it."
+            )
+    instructions = {files.instruction for files in found}
+    for path in sorted(directory.glob("*.instruction.txt")):
+        if path not in instructions:
+            raise PipeError(
+                f"{path} is the instruction of no set; expected a set "
+                f"{path.name.removesuffix('.instruction.txt')!r} beside it."
+            )
 
 
 def read_set(files: SetFiles) -> EvaluationSet:

@@ -269,6 +269,12 @@ def test_the_files_of_the_sets_belong_to_an_evaluation(copy, tmp_path):
     results = evaluate(run)
     assert set(results.comparison["students"][0]["tasks"]) == {"pairs"}
     assert current_results(run) == results
+    run = Run.open(copy, None, [])
+    assert current_results(run) is None
+    results = evaluate(run, sets=tmp_path / "sets")
+    # Where the recipe names none, sets of the user's choice are as good.
+    assert current_results(run) == results
+    assert progress(copy)["eval"] == 1
     pairs.write_text(pairs.read_text() + json.dumps(rows[0]) + "\n")
     assert current_results(run) is None
 

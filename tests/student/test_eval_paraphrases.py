@@ -65,9 +65,11 @@ kinds = ["Retrieval"]
     assert found.find("STS12", "STS").instruction == "Find it."
     assert found.find("SciFact", "Retrieval").instruction == "Find it."
     assert found.find("STS13", "STS") == BUILT_IN.tasks["STS13"]
-    require_known(found, path, {"mine", "STS12"})
-    with pytest.raises(UsageError, match=r"found the task 'mine'.* the nearest are mines"):
-        require_known(found, path, {"mines", "STS12"})
+    require_known(found, path, {"mine", "STS12"}, {"Retrieval"})
+    with pytest.raises(UsageError, match=r"found the task 'mine'.* the nearest is mines"):
+        require_known(found, path, {"mines", "STS12"}, {"Retrieval"})
+    with pytest.raises(UsageError, match=r"found the kind 'Retrieval'.* the nearest is Retreival"):
+        require_known(found, path, {"mine", "STS12"}, {"Retreival"})
 
 
 ENTRY = '[[instructions]]\ninstruction = "Find it."\n'

@@ -128,7 +128,7 @@ def test_broken_line_is_named(data: Path, line: bytes, sentence: str) -> None:
         ("q1\t1\t1\nq1 2 1\n", "line 2: found 'q1 2 1'"),
         ("q1\t1\t1\nq1\t2\tinf\n", "line 2"),
         ("q7\t1\t1\n", "judges the query 'q7'"),
-        ("q1\tother\t1\n", "judges no document"),
+        ("q1\tother\t1\n", "judges 1 of 1 documents"),
     ],
 )
 def test_broken_qrels(data: Path, qrels: str, sentence: str) -> None:
@@ -160,3 +160,33 @@ def test_pairs_of_one_score_alone_are_refused(tmp_path: Path) -> None:
     (tmp_path / "sts" / "same.jsonl").write_text(pair * 3)
     with pytest.raises(PipeError, match=r"same\.jsonl gives every pair the score 1; expected"):
         read_set(find_sets(tmp_path)[0])
+
+
+def test_files_that_do_not_fit_together_are_refused(data: Path) -> None:
+    small = data / "retrieval" / "small"
+    (small / "qrels.tsv").write_text("q1\t1\t1\nq1\tzzz\t1\n")
+    with pytest.raises(PipeError, match=r"1 of 2 documents that small's corpus .* 'zzz'"):
+        read_set(named(data, "small"))
+    (small / "qrels.tsv").write_text("q1\t1\t1\nq1\t1\t0\n")
+    with pytest.raises(PipeError, match=r"line 2: judges query 'q1' and document '1' as 0"):
+        read_set(named(data, "small"))
+    (small / "qrels.tsv").write_text("q1\t1\t0\n")
+    with pytest.raises(PipeError, match="calls no document relevant"):
+        read_set(named(data, "small"))
+    lines(small / "queries.jsonl", [{"_id": "q1", "text": "?"}, {"_id": "q1", "text": "!"}])
+    with pytest.raises(PipeError, match=r"queries\.jsonl has the id 'q1' 2 times"):
+        read_set(named(data, "small"))
+    lines(data / "classification" / "labels" / "test.jsonl", [{"text": "x", "label": "other"}])
+    with pytest.raises(PipeError, match=r"no label of train\.jsonl \(found 'other'"):
+        read_set(named(data, "labels"))
+
+
+def test_parts_of_a_set_are_not_passed_over(data: Path) -> None:
+    (data / "sts" / "pears.instruction.txt").write_text("Say how alike they are.")
+    with pytest.raises(PipeError, match="is the instruction of no set; expected a set 'pears'"):
+        find_sets(data)
+    (data / "sts" / "pears.instruction.txt").rename(data / "sts" / "pairs.instruction.txt")
+    assert len(find_sets(data)) == 3
+    (data / "classification" / "labels" / "test.jsonl").unlink()
+    with pytest.raises(PipeError, match=r"train\.jsonl and no test\.jsonl beside it"):
+        find_sets(data)
