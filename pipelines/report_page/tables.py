@@ -176,7 +176,7 @@ def time_table(phases: Sequence[PhaseTime], seconds: float) -> Table:
     note = "The time in which at least one worker was at work, loading models included; "
     note += "phases that ran side by side count once among all."
     return Table(
-        "Time by phase", ("phase", "time", "sessions", "interrupted", "on"), tuple(rows), note
+        "Time by phase", ("phase", "time", "sessions", "stopped early", "on"), tuple(rows), note
     )
 
 

@@ -187,4 +187,6 @@ def _explain(error: ValidationError) -> str:
         return f"{entry} has no {field!r}; {wanted}"
     if first["type"] == "extra_forbidden":
         return f"{entry} has the unknown key {field!r}; {wanted}"
+    if first["type"] in ("tuple_type", "too_short"):  # TOML knows no tuples
+        return f"{entry}: {field or 'it'} is {first['input']!r}, expected a list of texts; {wanted}"
     return f"{entry}: {field or 'it'} is {first['input']!r} ({first['msg'].lower()}); {wanted}"
