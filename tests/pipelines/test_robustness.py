@@ -163,7 +163,7 @@ def test_tasks_of_mteb_and_a_file_of_own(run, tasks, tmp_path):
     refused = robustness(*options)
     assert refused.exit_code == 2
     assert "found the task 'TinyC'" in refused.stderr
-    assert "Tiny" in refused.stderr.partition("nearest are")[2]
+    assert "Tiny" in refused.stderr.partition("nearest is")[2]
     lost = robustness("--run", run, "--mteb", "TinyAbsent")
     assert lost.exit_code == 1
     assert "TinyAbsent is not measured" in lost.stdout
