@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from data_prep.errors import UsageError
-from pipelines.commands.options import json_option, run_options
+from pipelines.commands.options import json_option, run_options, sets_option, stage_option
 from pipelines.evaluate import evaluate
 from pipelines.evaluate_mteb import Asked, evaluate_mteb
 from pipelines.report import result
@@ -15,17 +15,8 @@ from pipelines.sessions import session
 
 @click.command("eval")
 @run_options
-@click.option(
-    "--stage",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="The student of this stage. Default: the last that is finished.",
-)
-@click.option(
-    "--sets",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A directory with sts/, retrieval/ or classification/. Default: the recipe's.",
-)
+@stage_option
+@sets_option
 @click.option(
     "--mteb",
     "names",

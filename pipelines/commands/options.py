@@ -14,6 +14,17 @@ from pipelines.run import Run
 _Command = Callable[..., Any]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+stage_option = click.option(
+    "--stage",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The student of this stage. Default: the last that is finished.",
+)
+sets_option = click.option(
+    "--sets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A directory with sts/, retrieval/ or classification/. Default: the recipe's.",
+)
 
 
 def run_options(command: _Command) -> _Command:

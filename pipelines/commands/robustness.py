@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import json_option, optional_run_options
+from pipelines.commands.options import json_option, optional_run_options, sets_option, stage_option
 from pipelines.report import result
 from pipelines.robustness import Asked, measure_robustness
 from pipelines.run import Run
@@ -12,11 +12,7 @@ from pipelines.run import Run
 
 @click.command("robustness")
 @optional_run_options
-@click.option(
-    "--sets",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A directory with sts/, retrieval/ or classification/. Default: the recipe's.",
-)
+@sets_option
 @click.option(
     "--mteb",
     "names",
@@ -45,12 +41,7 @@ from pipelines.run import Run
     metavar="FILE",
     help="A TOML file with your own instructions and paraphrases, before the built-in ones.",
 )
-@click.option(
-    "--stage",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="The student of this stage. Default: the last that is finished.",
-)
+@stage_option
 @json_option
 @click.pass_context
 def command(
