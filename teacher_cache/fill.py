@@ -27,10 +27,10 @@ class FillSummary:
 
     Attributes:
         teacher: The teacher's name.
-        shards_written: Shards that this call has encoded.
+        shards_written: Shards that this call has encoded and heard of.
         rows_written: Rows of those.
-        shards_standing: Shards of the worker's share that were committed already, or by another
-            worker meanwhile.
+        shards_standing: Shards of the worker's share that were committed already, or meanwhile by
+            another worker, or by an actor that was lost before it could say so.
         seconds: Time that it took.
     """
 
@@ -120,7 +120,10 @@ def fill_share(
             for shard, done in results:
                 passed += len(corpus.shard_range(shard))
                 if not done.rows:
-                    report(f"{teacher.name}: another worker has done shard {shard}")
+                    report(
+                        f"{teacher.name}: shard {shard} is committed already, by another worker or "
+                        "by an actor that was lost"
+                    )
                     continue
                 shards_written += 1
                 rate = pace.after(done.rows, done.seconds)

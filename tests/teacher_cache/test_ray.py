@@ -2,7 +2,7 @@
 
 import os
 import signal
-import time
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -34,8 +34,8 @@ def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("corpus"), rows=8 * 64 - 20)
 
 
-class SlowEncoder(DummyEncoder):
-    """Writes down in which process it encodes, and takes its time."""
+class DyingEncoder(DummyEncoder):
+    """Writes down in which process it encodes; dies of its third shard, the first time."""
 
     def __init__(self, teacher, log):
         super().__init__(teacher)
@@ -45,8 +45,43 @@ class SlowEncoder(DummyEncoder):
         if len(texts) > 6:  # the canary has six
             with self._log.open("a") as file:
                 file.write(f"{os.getpid()}\n")
-            time.sleep(0.2)
+            if len(self._log.read_text().split()) >= 3:
+                die_once(self._log.with_suffix(".died"))
         return super().encode(texts, roles)
+
+
+def die_once(mark):
+    """Kill this process, unless one has been killed with this mark before."""
+    with suppress(FileExistsError), mark.open("x") as file:
+        file.write(str(os.getpid()))
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingAfterItsCommit:
+    """Actors of which the first dies between its commit and its answer."""
+
+    def __init__(self, mark, executor):
+        self._mark = mark
+        self._executor = executor
+
+    def run(self, tasks, make_worker):
+        def make_dying():
+            work = make_worker()
+
+            def do(task):
+                begun = work(task)
+
+                def finish():
+                    done = begun.finish()
+                    die_once(self._mark)
+                    return done
+
+                return Begun(finish)
+
+            return do
+
+        return self._executor.run(tasks, make_dying)
 
 
 class WrongEncoder(DummyEncoder):
@@ -60,33 +95,42 @@ def two_actors(lines):
     return load_executor("ray", Places(actors=2), lines.append)
 
 
+def is_that_of_one_process(store, corpus, directory):
+    assert verify(store, corpus) == []
+    direct = TeacherStore.create(directory, corpus)
+    fill(direct, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)
+    # A killed actor's mark goes with the call that it belonged to.
+    assert not any((store.directory / "running" / "dummy").iterdir())
+    return vector_files(store.directory) == vector_files(direct.directory)
+
+
 def test_a_lost_actor_loses_nothing_and_the_store_is_that_of_one_process(tmp_path, corpus):
     log = tmp_path / "encoded.log"
     lines = []
-    killed = []
-
-    def report(line):
-        if "committed," in line and not killed:
-            killed.append(int(log.read_text().split()[-1]))
-            os.kill(killed[0], signal.SIGKILL)
-
     store = TeacherStore.create(tmp_path / "store", corpus)
-    load = partial(SlowEncoder, dummy(), log)
-    done = fill_share(store, corpus, dummy(), load, report, executor=two_actors(lines))
+    load = partial(DyingEncoder, dummy(), log)
+    done = fill_share(store, corpus, dummy(), load, lines.append, executor=two_actors(lines))
     assert (done.shards_written, done.rows_written) == (8, corpus.rows)
     assert any("an actor was lost with task" in line for line in lines)
-    # Two actors at least encoded; at most the lost shard was begun twice.
+    killed = int(log.with_suffix(".died").read_text())
     pids = list(map(int, log.read_text().split()))
-    assert {killed[0]} < set(pids)
-    assert len(pids) in (8, 9)
+    # Another one at least encoded, and only the lost shard was begun twice.
+    assert {killed} < set(pids)
+    assert len(pids) == 9
     assert os.getpid() not in pids
-    # The killed actor's mark went with the call that it belonged to.
-    assert not any((store.directory / "running" / "dummy").iterdir())
+    assert is_that_of_one_process(store, corpus, tmp_path / "direct")
 
-    assert verify(store, corpus) == []
-    direct = TeacherStore.create(tmp_path / "direct", corpus)
-    fill(direct, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)
-    assert vector_files(store.directory) == vector_files(direct.directory)
+
+def test_a_shard_whose_actor_dies_after_its_commit_is_not_encoded_twice(tmp_path, corpus):
+    lines = []
+    store = TeacherStore.create(tmp_path / "store", corpus)
+    executor = DyingAfterItsCommit(tmp_path / "died", two_actors(lines))
+    load = partial(DummyEncoder, dummy())
+    done = fill_share(store, corpus, dummy(), load, lines.append, executor=executor)
+    assert (done.shards_written, done.shards_standing) == (7, 1)
+    assert any("an actor was lost with task" in line for line in lines)
+    assert sum("is committed already" in line for line in lines) == 1
+    assert is_that_of_one_process(store, corpus, tmp_path / "direct")
 
 
 def test_an_actors_sentence_comes_out_as_it_is(tmp_path, corpus):
