@@ -17,11 +17,12 @@ from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import Commit, StoreManifest, TeacherEntry
 from teacher_cache.reader import ShardReader
 from teacher_cache.roster import Roster, create_manifest, read_manifest
+from teacher_cache.shard_check import check_file, sound_blocks
 from teacher_cache.shard_file import ShardShape
 from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored
 from teacher_cache.target import target_scales
-from teacher_cache.writer import ShardWriter, check_file, sound_blocks
+from teacher_cache.writer import ShardWriter
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
