@@ -3,11 +3,10 @@
 Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 """
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
-from teacher_cache.config import Prompts, TeacherConfig
+from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.encoders.compiling import compile_forward
 from teacher_cache.encoders.packed_linear import pack_linears
+from teacher_cache.encoders.prompt_setting import PromptSetting
 from teacher_cache.encoders.token_loop import (
     Features,
     TokenLoop,
@@ -38,7 +38,7 @@ from teacher_cache.models import model_directory
 _TEXTS_IN_FALLBACK = 32
 
 
-class SentenceTransformersEncoder:
+class SentenceTransformersEncoder(PromptSetting):
     """A sentence-transformers directory or hub name; its remote code is never run.
 
     The texts of a shard are tokenised once, without padding, and run longest first in batches under
@@ -93,19 +93,6 @@ class SentenceTransformersEncoder:
     def work(self) -> Work:
         """What has been computed so far, for benchmarks."""
         return self._loop.work
-
-    def with_prompts(self, prompts: Prompts) -> Self:
-        """Use the loaded weights with other prompts.
-
-        Args:
-            prompts: Text in front of each text, by role.
-
-        Returns:
-            Another encoder on the same weights.
-        """
-        other = copy.copy(self)
-        other._teacher = self._teacher.model_copy(update={"prompts": prompts})
-        return other
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
