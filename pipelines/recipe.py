@@ -19,10 +19,10 @@ from student.config import (
     CAPTIONS_TEACHER,
     LoggingConfig,
     LossConfig,
-    StageConfig,
     StudentConfig,
     TrainingConfig,
 )
+from student.stage_config import StageConfig
 from teacher_cache.config import TeacherConfig
 from teacher_cache.teachers import resolve_teacher
 

@@ -12,7 +12,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from student.config import StageConfig
 from student.evaluation.heldout import held_out_agreement
 from student.evaluation.mteb_library import check_mteb
 from student.evaluation.mteb_model import MtebModel
@@ -20,6 +19,7 @@ from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
 from student.evaluation.tasks import LocalTask, NoScoreError
 from student.model import Student
 from student.pooled_once import PooledOnce
+from student.stage_config import StageConfig
 from teacher_cache.store import TeacherStore
 
 _LEAST_SPANS = 3

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from data_prep.draws import draw
 from data_prep.errors import PipeError
 from student.backbone import load_backbone, load_tokenizer, require_positions, require_vocabulary
-from student.config import StudentConfig, VisionConfig
+from student.config import StudentConfig
 from student.image_tokens import (
     IMAGE_TOKEN,
     add_image_tokens,
@@ -25,6 +25,7 @@ from student.image_tokens import (
 from student.jasper_format import is_jasper, read_heads, require_heads
 from student.saved import load_student, save_student
 from student.vision import VisionEncoder
+from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 from teacher_cache.models import model_directory
 

@@ -7,7 +7,7 @@ from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
 from student.attention import use_attention
 from student.compiled import compile_layers
-from student.config import StudentConfig, TrainingConfig, VisionConfig
+from student.config import StudentConfig, TrainingConfig
 from student.distillation import Distillation, Report
 from student.identity import start_settings, vision_settings
 from student.jasper_format import HEAD, require_heads
@@ -17,6 +17,7 @@ from student.parts import train_only
 from student.pooled_states import require_frozen
 from student.recompute import checkpoint_layers
 from student.vision import VisionEncoder
+from student.vision_config import VisionConfig
 
 _HEADS = "heads"
 

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from transformers import Qwen2Config, Qwen2Model
 
 from data_prep.errors import PipeError
-from student.config import StudentConfig, VisionConfig
+from student.config import StudentConfig
 from student.encode import StudentEncoder
 from student.image_tokens import image_text
 from student.jasper_student import load_jasper
 from student.model import Student
+from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 from tests.student.jaspers import HIDDEN, IMAGE_TOKENS, PROMPT, WIDTHS, save_jasper, write_weights
 from tests.student.tiny_students import byte_tokenizer

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipVisionModel
 
-from student.config import NewTowerConfig, VisionConfig
+from student.vision_config import NewTowerConfig, VisionConfig
 
 SIZE, PATCH = 32, 8
 _SHAPE = {
