@@ -16,6 +16,7 @@ from student.model import Student
 from student.parts import train_only
 from student.pooled_states import require_frozen
 from student.recompute import checkpoint_layers
+from student.start import load_start
 from student.vision import VisionEncoder
 from student.vision_config import VisionConfig
 
@@ -131,7 +132,7 @@ def _keep_start(run: Distillation, report: Report) -> list[str]:
         heads = []
     if heads is None or kept != settings or not places.finished(0):
         # Stage 1 was not begun from another start: its identity would have been refused.
-        student = Student.from_start(run.student)
+        student = load_start(run.student)
         student.save(places.final(0))
         heads = list(student.heads)
         write_json(places.start_settings, settings | {_HEADS: heads})
