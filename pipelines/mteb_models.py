@@ -23,8 +23,8 @@ from pipelines.contenders import (
 )
 from pipelines.mteb_results import REVISION_DIGITS, saved_revision
 from pipelines.run import Run
-from student.evaluation.benchmarks import has_results
 from student.evaluation.mteb_model import Instruction, MtebModel
+from student.evaluation.result_store import has_results
 from student.model import Student
 from student.pooled_once import PooledOnce
 from student.saved import read_record
