@@ -23,7 +23,6 @@ from student.image_tokens import (
 from student.saved import load_student, save_student
 from student.token_group import TokenGroup
 from student.vision import VisionEncoder
-from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 
 
@@ -166,18 +165,6 @@ class Student(nn.Module):
             name: A head.
         """
         return self.nested[name][0] if name in self.nested else name
-
-    def add_vision(self, config: VisionConfig, seed: int) -> None:
-        """Add the vision encoder as it is before training; as ``see_with``.
-
-        Args:
-            config: The recipe's vision encoder.
-            seed: Decides what begins with random weights.
-
-        Raises:
-            PipeError: The start cannot be loaded, or an image does not fit in ``max_tokens``.
-        """
-        self.see_with(VisionEncoder.from_start(config, self.hidden, seed), seed)
 
     def see_with(self, vision: VisionEncoder, seed: int) -> None:
         """Add a vision encoder, and the tokens that stand for an image.

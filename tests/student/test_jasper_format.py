@@ -19,7 +19,7 @@ from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 from tests.student.jaspers import HIDDEN, IMAGE_TOKENS, PROMPT, WIDTHS, save_jasper, write_weights
 from tests.student.tiny_students import byte_tokenizer
-from tests.student.vision.towers import pictures
+from tests.student.vision.towers import add_vision, pictures
 
 TEXTS = ["a cat on the mat", "how far is the moon?", "the red dog ran"]
 
@@ -93,7 +93,7 @@ def test_it_is_a_start_with_its_heads_and_the_eyes_that_a_recipe_names(tmp_path)
     assert list(student.heads) == [f"vector_linear_{width}" for width in WIDTHS]
     assert student.add_heads(heads, seed=0) == ["fc1"]
     before = student.text.get_input_embeddings().weight.clone()
-    student.add_vision(config.vision, seed=0)
+    add_vision(student, config.vision, seed=0)
     assert torch.equal(before, student.text.get_input_embeddings().weight)
     for part in ("text", "vision"):
         mine, theirs = getattr(student, part).state_dict(), getattr(whole, part).state_dict()
