@@ -30,8 +30,8 @@ from benchmarks.turns import Pause, Turns
 from pipelines.report import say
 from pipelines.run import Run
 from student.begin import BegunStage
-from student.config import StageConfig
 from student.losses import distillation_loss
+from student.stage_config import StageConfig
 from student.stages import prepare_trainer
 from student.timing import PARTS
 from student.tokenization import Tokenization

@@ -18,10 +18,10 @@ from pipelines.report import say
 from pipelines.run import Run
 from pipelines.teach import teach
 from student.begin import BegunStage, begin_stage
-from student.config import StageConfig
 from student.distillation import Distillation, StageData
 from student.places import Places
 from student.ranks import ALONE
+from student.stage_config import StageConfig
 from teacher_cache.open_store import open_store
 
 # Vectors of the recipe's widths from hashes of words: the speed of training does not know them.

@@ -28,13 +28,14 @@ from benchmarks.teach_gpu import matmul_peak, mixture_lengths, wait
 from pipelines.quiet import quiet_libraries
 from pipelines.recipe import Recipe, load_recipe
 from student.attention import use_attention
-from student.config import Recompute, StageConfig, TrainingConfig
+from student.config import Recompute, TrainingConfig
 from student.losses import distillation_loss
 from student.model import Student
 from student.parts import train_only
 from student.ranks import ALONE
 from student.recompute import checkpoint_layers
 from student.settle import settle
+from student.stage_config import StageConfig
 from student.trainer import DistillTrainer
 from teacher_cache.config import Prompts
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from student.batches import BatchStream, DistillBatch
-from student.model import TokenGroup
+from student.token_group import TokenGroup
 from teacher_cache.batching import token_batches
 
 

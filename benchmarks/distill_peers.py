@@ -30,8 +30,9 @@ from benchmarks.distill_data import InMemory
 from benchmarks.loss import naive_loss
 from benchmarks.turns import Pause
 from student.begin import BegunStage
-from student.config import LossConfig, StageConfig
+from student.config import LossConfig
 from student.losses import distillation_loss
+from student.stage_config import StageConfig
 
 Vectors = dict[str, torch.Tensor]
 Loss = Callable[[Vectors, torch.Tensor, StageConfig, LossConfig], torch.Tensor]

@@ -39,6 +39,7 @@ from student.evaluation.heldout import held_out_agreement
 from student.evaluation.sets import RetrievalSet, StsSet, find_sets, read_set
 from student.evaluation.tasks import score
 from student.model import Student
+from student.start import load_start
 
 _STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark")
 _RETRIEVAL = ("cranfield", "med")
@@ -111,7 +112,7 @@ class Study:
     def start(self, data: Data) -> None:
         """Score the student's start, with which every arm begins."""
         if not self.results(_START).exists():
-            student = Student.from_start(self.run("shared").recipe.student)
+            student = load_start(self.run("shared").recipe.student)
             write_json(
                 self.results(_START),
                 {"heads": {_START: _on_sets(StudentEncoder(student), data)}},

@@ -27,7 +27,7 @@ from pipelines.mteb_models import Entrant, entrants
 from pipelines.quiet import quiet_libraries
 from pipelines.report import say
 from pipelines.run import Run
-from student.evaluation.benchmarks import Benchmark, ResultStore, find_benchmark, task_instructions
+from student.evaluation.benchmarks import Benchmark, find_benchmark, task_instructions
 from student.evaluation.comparison import Comparison, Scores
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import reach_hub
@@ -37,6 +37,7 @@ from student.evaluation.published import (
     paper_scores,
     published_scores,
 )
+from student.evaluation.result_store import ResultStore
 from student.evaluation.table import as_dict, render
 from student.evaluation.tasks import Measured
 from teacher_cache.models import is_hub_name

@@ -1,6 +1,6 @@
 """The held-out rows of an evaluation: their texts, their target, and each teacher's vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from pipelines.report import say
 from pipelines.run import Run
+from student.held_out import LEAST_SPANS, HeldOutSpans, measured_spans, read_held_out_spans
 from student.used_rows import held_out_shards
 from teacher_cache.shard_list import format_shards
 from teacher_cache.store import TeacherStore
@@ -16,20 +17,14 @@ from teacher_cache.taught import require_taught
 
 
 @dataclass(frozen=True)
-class HeldOutRows:
-    """N rows that training never saw.
+class HeldOutRows(HeldOutSpans):
+    """Held-out spans, and what each teacher makes of them.
 
     Attributes:
-        texts: Their texts.
-        roles: The role of each.
-        target_NT: (N, T) float32 unit rows, of the teachers that have a weight.
         teachers: (N, dim) float32 unit rows by the teacher's name; a teacher without a weight is
             left out where the store lacks rows of it.
     """
 
-    texts: Sequence[str]
-    roles: Sequence[str]
-    target_NT: np.ndarray
     teachers: Mapping[str, np.ndarray]
 
 
@@ -47,11 +42,13 @@ def read_held_out(run: Run) -> HeldOutRows | None:
             other settings, or a text is not the corpus's.
     """
     corpus = Corpus.open(run.corpus)
-    count = min(corpus.held_out_rows, run.recipe.evaluation.held_out_spans)
-    if count < 3:
-        say("the corpus holds out fewer than 3 rows, so agreement with the target is not measured")
+    count = measured_spans(corpus, run.recipe.evaluation.held_out_spans)
+    if not count:
+        say(
+            f"the corpus holds out fewer than {LEAST_SPANS} rows, so agreement with the target is "
+            "not measured"
+        )
         return None
-    rows = np.arange(count)
     store = TeacherStore.open(run.store, corpus)
     weights = run.recipe.target_weights
     there = []
@@ -70,10 +67,10 @@ def read_held_out(run: Run) -> HeldOutRows | None:
         else:
             say(f"the store lacks held-out rows of teacher {name}; its agreement is not measured")
     require_taught(store, there)
-    texts, roles = corpus.take(rows)
+    spans, rows = read_held_out_spans(corpus, store, weights, count), np.arange(count)
     return HeldOutRows(
-        texts=texts,
-        roles=roles,
-        target_NT=store.read(rows, teachers=list(weights), weights=list(weights.values())),
+        texts=spans.texts,
+        roles=spans.roles,
+        target_NT=spans.target_NT,
         teachers={each.name: store.read_teacher(each.name, rows) for each in there},
     )

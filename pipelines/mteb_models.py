@@ -23,11 +23,12 @@ from pipelines.contenders import (
 )
 from pipelines.mteb_results import REVISION_DIGITS, saved_revision
 from pipelines.run import Run
-from student.evaluation.benchmarks import has_results
 from student.evaluation.mteb_model import Instruction, MtebModel
+from student.evaluation.result_store import has_results
 from student.model import Student
 from student.pooled_once import PooledOnce
 from student.saved import read_record
+from student.start import load_start
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.described import described_model
 from teacher_cache.models import hub_commit, is_hub_name, model_directory, weights_digest
@@ -233,7 +234,7 @@ def _start(run: Run, *, asked: bool) -> Entrant:
             lambda: ([start_contender(Student.load(directory).to(_device()))], None),
             dims={START: width} if width else {},
         )
-    student = Student.from_start(run.recipe.student)
+    student = load_start(run.recipe.student)
     with tempfile.TemporaryDirectory() as scratch:  # as stage 1 will keep it
         student.save(Path(scratch) / START)
         revision = saved_revision(Path(scratch) / START)

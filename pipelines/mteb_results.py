@@ -11,7 +11,7 @@ from data_prep.fingerprint import digest
 from pipelines.contenders import head_name
 from pipelines.report import say
 from pipelines.run import Run
-from student.evaluation.benchmarks import result_files
+from student.evaluation.result_store import result_files
 from student.export_record import weights_digest
 from student.saved import read_record
 from teacher_cache.config import Prompts

@@ -9,7 +9,7 @@ from data_prep.pairs.corpus import PairCorpus
 from pipelines.captions_progress import CaptionsPlan, captions_plan
 from pipelines.report import duration, size
 from pipelines.run import Run
-from student.config import StageConfig
+from student.stage_config import StageConfig
 from student.stage_rows import fitting_steps
 from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout

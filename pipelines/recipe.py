@@ -15,14 +15,15 @@ from data_prep.config import CorpusConfig, Settings
 from data_prep.errors import UsageError
 from data_prep.files import atomic_write
 from data_prep.pairs.config import PairsConfig
+from pipelines.overrides import apply_override
 from student.config import (
     CAPTIONS_TEACHER,
     LoggingConfig,
     LossConfig,
-    StageConfig,
     StudentConfig,
     TrainingConfig,
 )
+from student.stage_config import StageConfig
 from teacher_cache.config import TeacherConfig
 from teacher_cache.teachers import resolve_teacher
 
@@ -218,7 +219,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is not valid TOML: {error}.") from None
     for override in overrides:
-        _apply(data, override)
+        apply_override(data, override)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -236,44 +237,6 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     if not path.exists() or path.read_bytes() != content:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    """Change one value, ``a.0.b=value``, in the raw recipe."""
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise UsageError(f"--set {override!r} has no '='; write it as --set stages.0.steps=100.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # A bare word is a string.
-    *parents, last = key.strip().split(".")
-    place: Any = data
-    for step in parents:
-        place = _step(place, step, override)
-    if isinstance(place, list):
-        place[_index(place, last, override)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise UsageError(f"--set {override!r}: {'.'.join(parents)} is a value, not a table.")
-
-
-def _step(place: Any, step: str, override: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, step, override)]
-    if isinstance(place, dict):
-        return place.setdefault(step, {})
-    raise UsageError(f"--set {override!r}: {step!r} lies under a value, not under a table.")
-
-
-def _index(place: list[Any], step: str, override: str) -> int:
-    if not (step.isascii() and step.isdigit()) or int(step) >= len(place):
-        raise UsageError(
-            f"--set {override!r}: {step!r} is no place in a list of {len(place)}; "
-            f"expected 0 to {len(place) - 1}."
-        )
-    return int(step)
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

@@ -11,10 +11,11 @@ from data_prep.files import sha256_file
 from data_prep.fingerprint import digest
 from pipelines.mteb_results import REVISION_DIGITS
 from pipelines.report import say
-from student.evaluation.benchmarks import ResultStore, find_benchmark
+from student.evaluation.benchmarks import find_benchmark
 from student.evaluation.items_file import read_measured, write_measured
 from student.evaluation.mteb_library import reach_hub
 from student.evaluation.mteb_model import MtebModel, Prompted
+from student.evaluation.result_store import ResultStore
 from student.evaluation.sets import SetFiles, find_sets, read_set
 from student.evaluation.tasks import LocalTask, Measured
 from teacher_cache.config import Prompts

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.report import duration
-from student.config import StageConfig
 from student.metrics import last_metrics, steps_per_second
+from student.stage_config import StageConfig
 
 _SILENT_LINES = 5
 _SILENT_SECONDS = 120.0

@@ -18,8 +18,8 @@ from student.used_rows import run_shards
 from teacher_cache.config import TeacherConfig
 from teacher_cache.findings import Checked, Findings, Scope
 from teacher_cache.layout import ShardLayout
+from teacher_cache.manifest_file import holds_commits
 from teacher_cache.repair import repair
-from teacher_cache.roster import holds_commits
 from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data_prep.errors import PipeError
-from student.model import TokenGroup
 from student.order import TrainingOrder
 from student.ranks import ALONE, Ranks
 from student.row_set import Rows
 from student.timing import StepClock
+from student.token_group import TokenGroup
 
 
 class DistillBatch(TypedDict):

@@ -11,7 +11,7 @@ from data_prep.pairs.corpus import PairCorpus
 from student.batches import BatchStream, RowSource
 from student.cache_room import require_room
 from student.checkpoint import load_weights
-from student.config import LossConfig, StageConfig, TrainingConfig
+from student.config import LossConfig, TrainingConfig
 from student.crops import Crops
 from student.distillation import Distillation, Report, StageData
 from student.identity import (
@@ -34,6 +34,7 @@ from student.pooled_states import cached_states, teacher_states
 from student.quality import StageQuality
 from student.ranks import Ranks
 from student.settle import settle
+from student.stage_config import StageConfig
 from student.stage_rows import choose_rows, stage_order, with_ranks
 from student.stage_student import stage_student
 from student.text_rows import TextRows

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.errors import PipeError
-from student.config import LoggingConfig, LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import LoggingConfig, LossConfig, StudentConfig, TrainingConfig
 from student.places import Places
+from student.stage_config import StageConfig
 from student.stage_rows import RowChoice
 from teacher_cache.config import TeacherConfig
 from teacher_cache.open_store import RemoteStore

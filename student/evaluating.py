@@ -12,19 +12,16 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from student.config import StageConfig
 from student.evaluation.heldout import held_out_agreement
 from student.evaluation.mteb_library import check_mteb
 from student.evaluation.mteb_model import MtebModel
 from student.evaluation.sets import EvaluationSet, SetFiles, find_sets, read_set
 from student.evaluation.tasks import LocalTask, NoScoreError
+from student.held_out import LEAST_SPANS, HeldOutSpans, measured_spans, read_held_out_spans
 from student.model import Student
 from student.pooled_once import PooledOnce
+from student.stage_config import StageConfig
 from teacher_cache.store import TeacherStore
-
-_LEAST_SPANS = 3
-"""Fewer have no pairs to rank."""
-
 
 Measure = Callable[[], dict[str, float]]
 """Measures a student as it is now."""
@@ -54,19 +51,13 @@ class Material(Protocol):
 
 
 @dataclass(frozen=True)
-class EvaluationMaterial:
-    """What a stage on texts is measured on; N held-out spans, T target width.
+class EvaluationMaterial(HeldOutSpans):
+    """What a stage on texts is measured on; no spans where the corpus holds out too few.
 
     Attributes:
-        texts: The held-out spans; none where the corpus holds out too few.
-        roles: The role of each.
-        target_NT: Their target, float32 unit rows.
         sets: Evaluation sets by ``KIND/NAME``.
     """
 
-    texts: Sequence[str]
-    roles: Sequence[str]
-    target_NT: np.ndarray
     sets: Mapping[str, EvaluationSet]
 
     @cached_property
@@ -120,19 +111,17 @@ def read_material(
             store lacks held-out rows.
     """
     chosen = {_key(files): read_set(files) for files in _chosen(stage, sets)}
-    count = min(corpus.held_out_rows, stage.evaluate_spans)
-    if count < _LEAST_SPANS:
+    count = measured_spans(corpus, stage.evaluate_spans)
+    if not count:
         if not chosen:
             raise PipeError(
                 f"stage {stage.name} has evaluate_every = {stage.evaluate_every}, and the corpus "
-                f"holds out {corpus.held_out_rows} rows, expected at least {_LEAST_SPANS}; name "
+                f"holds out {corpus.held_out_rows} rows, expected at least {LEAST_SPANS}; name "
                 "evaluate_sets, or set evaluate_every to 0."
             )
         return EvaluationMaterial([], [], np.empty((0, 0), np.float32), chosen)
-    rows = np.arange(count)
-    target_NT = store.read(rows, teachers=list(weights), weights=list(weights.values()))
-    texts, roles = corpus.take(rows)
-    return EvaluationMaterial(texts, roles, target_NT, chosen)
+    spans = read_held_out_spans(corpus, store, weights, count)
+    return EvaluationMaterial(spans.texts, spans.roles, spans.target_NT, chosen)
 
 
 def _chosen(stage: StageConfig, sets: Path | None) -> list[SetFiles]:

@@ -8,12 +8,13 @@ import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
-from student.config import CAPTIONS_TEACHER, StageConfig
+from student.config import CAPTIONS_TEACHER
 from student.encode import head_vectors
 from student.encode_images import image_states
 from student.evaluating import Measure
 from student.evaluation.recall import CUTOFFS, recall
 from student.model import Student
+from student.stage_config import StageConfig
 from teacher_cache.store import TeacherStore
 
 

@@ -10,8 +10,9 @@ from data_prep.config import Settings
 from data_prep.errors import PipeError
 from data_prep.files import read_json
 from data_prep.fingerprint import explain_change
-from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import LossConfig, StudentConfig, TrainingConfig
 from student.places import Places
+from student.stage_config import StageConfig
 from teacher_cache.shard_list import format_shards, parse_shards
 
 if TYPE_CHECKING:

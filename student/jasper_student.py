@@ -6,10 +6,10 @@ from typing import Any
 from data_prep.errors import PipeError
 from data_prep.files import read_json
 from student.backbone import load_backbone, load_tokenizer, require_positions, require_vocabulary
-from student.config import VisionConfig
 from student.jasper_format import read_heads, read_settings, require_image_ids
 from student.model import Student
 from student.vision import VisionEncoder
+from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 
 _MAX_TOKENS = 512

@@ -17,10 +17,10 @@ from torch import nn
 
 from data_prep.errors import PipeError
 from student.batches import DistillBatch
-from student.config import StageConfig
 from student.losses import ALIGNING
 from student.model import Student
 from student.ranks import ALONE, Ranks
+from student.stage_config import StageConfig
 
 _RIDGE = 1e-4
 """Of the mean squared pooled number: enough to bound directions that the rows do not show."""

@@ -10,9 +10,9 @@ from transformers.pytorch_utils import Conv1D
 
 from data_prep.draws import draw
 from data_prep.errors import PipeError
-from student.config import LoraConfig
 from student.model import Student
 from student.parts import match_parts, part_names
+from student.stage_config import LoraConfig
 
 _ADAPTER = "default"
 

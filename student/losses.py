@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from data_prep.errors import PipeError
-from student.config import TEACHERS_TARGET, LossConfig, Reduction, StageConfig, TieRule
+from student.config import LossConfig, Reduction, TieRule
 from student.relative_similarity import PairPlan, plan_pairs, relative_similarity_losses
+from student.stage_config import TEACHERS_TARGET, StageConfig
 
 
 class Batch:

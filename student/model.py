@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NotRequired, Self, TypedDict, cast
+from typing import Self, cast
 
 import torch
 from torch import nn
@@ -13,8 +13,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_prep.draws import draw
 from data_prep.errors import PipeError
-from student.backbone import load_backbone, load_tokenizer, require_positions, require_vocabulary
-from student.config import StudentConfig, VisionConfig
 from student.image_tokens import (
     IMAGE_TOKEN,
     add_image_tokens,
@@ -22,26 +20,10 @@ from student.image_tokens import (
     place_images,
     require_room,
 )
-from student.jasper_format import is_jasper, read_heads, require_heads
 from student.saved import load_student, save_student
+from student.token_group import TokenGroup
 from student.vision import VisionEncoder
 from teacher_cache.config import Prompts
-from teacher_cache.models import model_directory
-
-
-class TokenGroup(TypedDict):
-    """Inputs of similar length, padded to the longest of them.
-
-    Attributes:
-        input_ids: Token ids, (B, L), int64.
-        attention_mask: 1 for a token and 0 for padding, (B, L).
-        pixel_values: The images whose placeholders are among the tokens, in reading order,
-            (I, 3, S, S); not there where there is none.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    pixel_values: NotRequired[torch.Tensor]
 
 
 class Student(nn.Module):
@@ -96,38 +78,6 @@ class Student(nn.Module):
     def hidden(self) -> int:
         """Width of the pooled state, H."""
         return int(self.text.config.hidden_size)
-
-    @classmethod
-    def from_start(cls, config: StudentConfig) -> Self:
-        """Load the student as it is before training: the start's layers, and no head.
-
-        Args:
-            config: The recipe's student.
-
-        Returns:
-            A student without heads; where the start is a released Jasper, with all of its own.
-
-        Raises:
-            PipeError: The start is not there or cannot be loaded, or lacks a head that the recipe
-                calls as a released Jasper does.
-        """
-        directory = model_directory(config.start, config.revision, config.sha256, "student.start")
-        backbone = load_backbone(directory, layers=config.layers, dropout=config.dropout)
-        require_positions(backbone, config.max_tokens)
-        tokenizer = load_tokenizer(directory)
-        require_vocabulary(backbone, tokenizer)
-        student = cls(
-            backbone,
-            tokenizer,
-            max_tokens=config.max_tokens,
-            prompts=config.prompts,
-            default_head=config.default_head,
-            dropout=config.dropout,
-        )
-        if is_jasper(directory):
-            student.heads.update(read_heads(directory, student.hidden))
-            require_heads(config.heads, student.heads.keys(), directory)
-        return student
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -215,18 +165,6 @@ class Student(nn.Module):
             name: A head.
         """
         return self.nested[name][0] if name in self.nested else name
-
-    def add_vision(self, config: VisionConfig, seed: int) -> None:
-        """Add the vision encoder as it is before training; as ``see_with``.
-
-        Args:
-            config: The recipe's vision encoder.
-            seed: Decides what begins with random weights.
-
-        Raises:
-            PipeError: The start cannot be loaded, or an image does not fit in ``max_tokens``.
-        """
-        self.see_with(VisionEncoder.from_start(config, self.hidden, seed), seed)
 
     def see_with(self, vision: VisionEncoder, seed: int) -> None:
         """Add a vision encoder, and the tokens that stand for an image.

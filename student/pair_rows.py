@@ -17,8 +17,8 @@ from data_prep.pairs.images import decode_rgb
 from student.batches import DistillBatch
 from student.config import CAPTIONS_TEACHER
 from student.crops import Crops
-from student.model import TokenGroup
 from student.row_set import Rows
+from student.token_group import TokenGroup
 from student.vision import ImagePixels
 from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.store import TeacherStore

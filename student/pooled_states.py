@@ -8,13 +8,14 @@ import numpy as np
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from data_prep.fingerprint import digest_of_files
-from student.config import StageConfig, TrainingConfig
+from student.config import TrainingConfig
 from student.encode import StudentEncoder
 from student.model import Student
 from student.order import TrainingOrder
 from student.pooled_cache import PooledCache
 from student.pooled_source import TeacherStates
 from student.row_set import Rows
+from student.stage_config import StageConfig
 from student.stage_rows import fitting_steps
 from student.used_rows import drawn_rows
 from teacher_cache.open_store import RemoteStore

@@ -10,13 +10,13 @@ from transformers import Trainer
 
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
-from student.config import StageConfig
 from student.evaluating import Evaluations, Material, read_material
 from student.evaluating_images import read_pair_material
 from student.lora import save_plain
 from student.model import Student
 from student.places import Places
 from student.selecting import Selection, SelectStep
+from student.stage_config import StageConfig
 from teacher_cache.store import TeacherStore
 
 

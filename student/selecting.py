@@ -11,8 +11,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data_prep.errors import PipeError
 from data_prep.files import atomic_directory, read_json, write_json
-from student.config import StageConfig
 from student.places import Places
+from student.stage_config import StageConfig
 
 Save = Callable[[Path], None]
 """Writes the student as it is now to a directory: ``Student.save``."""

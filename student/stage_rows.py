@@ -6,10 +6,11 @@ from typing import Final, Literal
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from student.config import StageConfig, TrainingConfig
+from student.config import TrainingConfig
 from student.identity import AvailableShards, StageIdentity
 from student.order import TrainingOrder
 from student.row_set import RowSet
+from student.stage_config import StageConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.shard_list import format_shards
 from teacher_cache.store import TeacherStore

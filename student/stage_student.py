@@ -7,7 +7,7 @@ from data_prep.errors import PipeError
 from data_prep.files import read_json, write_json
 from student.attention import use_attention
 from student.compiled import compile_layers
-from student.config import StudentConfig, TrainingConfig, VisionConfig
+from student.config import StudentConfig, TrainingConfig
 from student.distillation import Distillation, Report
 from student.identity import start_settings, vision_settings
 from student.jasper_format import HEAD, require_heads
@@ -16,7 +16,9 @@ from student.model import Student
 from student.parts import train_only
 from student.pooled_states import require_frozen
 from student.recompute import checkpoint_layers
+from student.start import load_start
 from student.vision import VisionEncoder
+from student.vision_config import VisionConfig
 
 _HEADS = "heads"
 
@@ -130,7 +132,7 @@ def _keep_start(run: Distillation, report: Report) -> list[str]:
         heads = []
     if heads is None or kept != settings or not places.finished(0):
         # Stage 1 was not begun from another start: its identity would have been refused.
-        student = Student.from_start(run.student)
+        student = load_start(run.student)
         student.save(places.final(0))
         heads = list(student.heads)
         write_json(places.start_settings, settings | {_HEADS: heads})

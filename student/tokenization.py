@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from student.image_tokens import texts_without_image_tokens
-from student.model import TokenGroup
+from student.token_group import TokenGroup
 from teacher_cache.batching import token_batches
 from teacher_cache.config import Prompts
 

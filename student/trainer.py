@@ -19,11 +19,12 @@ from transformers import (
 from data_prep.draws import draw
 from data_prep.errors import PipeError
 from student.batches import BatchLoader, BatchStream, DistillBatch
-from student.config import LossConfig, StageConfig
+from student.config import LossConfig
 from student.losses import LossTerms, caption_loss, distillation_loss
 from student.model import Student
 from student.randomness import seed_step
 from student.ranks import Ranks
+from student.stage_config import StageConfig
 from student.timing import StepClock
 
 _REMEDY = (

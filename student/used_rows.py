@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from student.config import Inputs, StageConfig, TrainingConfig
+from student.config import TrainingConfig
 from student.identity import recorded_identity
 from student.order import TrainingOrder
 from student.places import Places
 from student.row_set import Rows
+from student.stage_config import Inputs, StageConfig
 from student.stage_rows import fitting_steps, recorded_rows, stage_order, with_ranks
 from teacher_cache.layout import ShardLayout
 

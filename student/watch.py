@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from data_prep.files import atomic_write
-from student.config import Inputs
 from student.evaluating import evaluation_line
+from student.stage_config import Inputs
 
 
 class MetricsFile(TrainerCallback):

@@ -14,7 +14,7 @@ from data_prep.files import refuse_links
 from data_prep.fingerprint import digest
 from teacher_cache.config import TeacherConfig
 from teacher_cache.manifest import Record, WrittenBy, read_record, write_record
-from teacher_cache.roster import exclusive
+from teacher_cache.manifest_file import exclusive
 
 
 class CanaryRecord(Record):

@@ -112,7 +112,7 @@ def fill_share(
     pace = _Pace()
     shards_written = passed = 0
     maker = ShardWorkerMaker(store, corpus, teacher, load, session, engine)
-    if not shards and standing and not store.has_head(teacher.name):
+    if not shards and standing and not store.roster.has_head(store.entry(teacher.name)):
         report(f"{teacher.name}: its last layer was set aside and is written again")
         maker()
     try:

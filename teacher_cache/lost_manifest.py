@@ -12,7 +12,7 @@ from teacher_cache.aside import Aside
 from teacher_cache.config import TeacherConfig
 from teacher_cache.heads import head_path
 from teacher_cache.manifest import MOST_RECORD_BYTES, Commit, HeadEntry, TeacherEntry, read_record
-from teacher_cache.roster import create_manifest, holds_commits, read_manifest
+from teacher_cache.manifest_file import create_manifest, holds_commits, read_manifest
 from teacher_cache.store import TeacherStore
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def rebuild_manifest(
         own = sum(commit.teacher_fingerprint == entry.fingerprint for commit in found)
         if own:
             if not aside.pretend:
-                TeacherStore.open(directory, check_commits=False).take_up(entry)
+                store = TeacherStore.open(directory, check_commits=False)
+                store.roster.mend_metadata(entry)
             done.append(f"{config.name} is taken up again with {own} shards")
         elif found:
             done.append(

@@ -115,7 +115,7 @@ def teacher_progress(store: TeacherStore, teacher: str) -> TeacherProgress:
     commits = {shard: _sound_commit(store, teacher, shard) for shard in committed}
     sound = {shard: commit for shard, commit in commits.items() if commit is not None}
     try:
-        store.check_array(teacher)
+        store.roster.check_array(store.entry(teacher))
     except PipeError:
         sound = {}  # the files may be whole, but nobody could read them as an array
     under_way = running(store.directory, teacher).intersection(layout.missing(committed))

@@ -14,7 +14,7 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.duplicates import RowHashes
 from teacher_cache.findings import Scope
 from teacher_cache.lost_manifest import rebuild_manifest
-from teacher_cache.roster import exclusive
+from teacher_cache.manifest_file import exclusive
 from teacher_cache.store import TeacherStore
 from teacher_cache.structure import Problem, store_problems, structure_problems
 from teacher_cache.verify import examine, shard_problems
@@ -94,7 +94,7 @@ def _mend_structure(store: TeacherStore, scope: Scope, aside: Aside, result: Rep
         if problem.kind == "group":
             kept = aside.copy("store/group", vectors / "zarr.json")
             if not aside.pretend:
-                store.mend_group()
+                store.roster.mend_group()
             result.done.append(_told("the Zarr group's metadata is made again", kept))
         elif problem.kind == "array":
             array = vectors / name
@@ -102,7 +102,7 @@ def _mend_structure(store: TeacherStore, scope: Scope, aside: Aside, result: Rep
                 aside.move(f"{name}/array", **{name: array})
             kept = aside.copy(f"{name}/array", array / "zarr.json")
             if not aside.pretend:
-                store.mend_metadata(name)
+                store.roster.mend_metadata(store.entry(name))
             result.done.append(_told(f"the Zarr metadata of {name} is made again", kept))
         elif problem.path is not None:
             path = store.directory / problem.path

@@ -1,8 +1,7 @@
 """The teachers that a store knows: its manifest and the Zarr array of each."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,20 +18,12 @@ from teacher_cache.arrays import (
 )
 from teacher_cache.commits import CommitLog
 from teacher_cache.config import TeacherConfig
-from teacher_cache.file_lock import locked
 from teacher_cache.heads import head_entry, head_path, read_head, write_head
 from teacher_cache.layout import ShardLayout
 from teacher_cache.linear_head import LinearHead
-from teacher_cache.manifest import (
-    HeadEntry,
-    StoreManifest,
-    TeacherEntry,
-    read_record,
-    write_record,
-)
+from teacher_cache.manifest import HeadEntry, StoreManifest, TeacherEntry
+from teacher_cache.manifest_file import exclusive, read_manifest, write_manifest
 from teacher_cache.storage import STORAGES, Storage
-
-_MANIFEST = "manifest.json"
 
 
 class Roster:
@@ -251,7 +242,7 @@ class Roster:
             "metadata": {**self.manifest.metadata, name: digest},
         }
         manifest = self.manifest.model_copy(update=update)
-        write_record(self._directory / _MANIFEST, manifest)
+        write_manifest(self._directory, manifest)
         self._use(manifest)
 
     def _require_same(
@@ -269,80 +260,3 @@ class Roster:
             f"new teacher another name, or remove {self._vectors / name} and "
             f"{self._commits.directory / name} to encode it again."
         )
-
-
-def create_manifest(
-    directory: Path, fingerprint: str, rows: int, rows_per_shard: int, *, again: bool = False
-) -> None:
-    """Make an empty store, unless one is there.
-
-    Args:
-        directory: Where it belongs.
-        fingerprint: Of the corpus.
-        rows: Rows of the corpus.
-        rows_per_shard: Rows of a shard, a multiple of 64.
-        again: Whether records that are there are known, and their manifest lost.
-
-    Raises:
-        PipeError: There are records, whose manifest is lost.
-    """
-    manifest = StoreManifest(
-        corpus_fingerprint=fingerprint, rows=rows, rows_per_shard=rows_per_shard
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory):
-        if not (directory / _MANIFEST).exists():
-            if not again and holds_commits(directory):
-                raise PipeError(
-                    f"found committed shards in {directory} and no {_MANIFEST}, expected one; "
-                    "`pipe store repair` makes it again."
-                )
-            create_group(directory / "vectors.zarr")
-            write_record(directory / _MANIFEST, manifest)
-
-
-def holds_commits(directory: Path) -> bool:
-    """Say whether a directory has commit records, with a manifest or without.
-
-    Args:
-        directory: The store's directory, which need not exist.
-    """
-    return next(directory.glob("commits/*/*.json"), None) is not None
-
-
-def read_manifest(directory: Path) -> StoreManifest:
-    """Read a store's manifest.
-
-    Args:
-        directory: The store's directory.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        PipeError: There is no store, or its manifest is damaged.
-    """
-    path = directory / _MANIFEST
-    if not path.exists():
-        raise PipeError(
-            f"found no store in {directory}, expected a {_MANIFEST} there; run `pipe teach`, or "
-            "check the path."
-        )
-    return read_record(path, StoreManifest)
-
-
-@contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
-    """Keep other processes from changing the manifest; a killed holder's lock is gone with it.
-
-    Args:
-        directory: The store's directory.
-
-    Yields:
-        Nothing, while this process may change the manifest.
-    """
-    refuse_link(directory / ".lock")
-    # A file system without locks still has atomic replacement; only two workers that add
-    # different teachers in the same instant could then lose an entry, and it is added again.
-    with locked(directory / ".lock"):
-        yield

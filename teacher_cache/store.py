@@ -15,13 +15,15 @@ from teacher_cache.config import TeacherConfig
 from teacher_cache.layout import ShardLayout
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.manifest import Commit, StoreManifest, TeacherEntry
+from teacher_cache.manifest_file import create_manifest, read_manifest
 from teacher_cache.reader import ShardReader
-from teacher_cache.roster import Roster, create_manifest, read_manifest
+from teacher_cache.roster import Roster
+from teacher_cache.shard_check import check_file, sound_blocks
 from teacher_cache.shard_file import ShardShape
 from teacher_cache.shard_source import LocalShards, ShardSource
 from teacher_cache.storage import Storage, Stored
 from teacher_cache.target import target_scales
-from teacher_cache.writer import ShardWriter, check_file, sound_blocks
+from teacher_cache.writer import ShardWriter
 
 if TYPE_CHECKING:
     from data_prep.corpus import Corpus
@@ -37,6 +39,7 @@ class TeacherStore:
         directory: Where it lies.
         layout: Its shards.
         corpus_fingerprint: Of the corpus whose rows these are.
+        roster: Its teachers, and what stands around their shards.
     """
 
     def __init__(
@@ -53,14 +56,14 @@ class TeacherStore:
         self.layout = ShardLayout(manifest.rows, manifest.rows_per_shard)
         self.corpus_fingerprint = manifest.corpus_fingerprint
         self._commits = CommitLog(directory / "commits", self.layout)
-        self._roster = Roster(directory, manifest, self._commits)
+        self.roster = Roster(directory, manifest, self._commits)
         self._shards = shards or LocalShards(directory / "vectors.zarr")
-        self._reader = ShardReader(self.layout, self._commits, self._shards, self._roster.storage)
+        self._reader = ShardReader(self.layout, self._commits, self._shards, self.roster.storage)
         self._writer = ShardWriter(directory, self._commits, self._reader)
 
     def __reduce__(self) -> tuple[object, tuple[Path, StoreManifest, ShardSource]]:
         # A worker process maps the shards itself.
-        return (type(self), (self.directory, self._roster.manifest, self._shards))
+        return (type(self), (self.directory, self.roster.manifest, self._shards))
 
     @classmethod
     def create(cls, directory: Path, corpus: "Corpus") -> Self:
@@ -108,13 +111,22 @@ class TeacherStore:
         if corpus is not None:
             store.check_corpus(corpus)
         if check_commits:
-            store.check_group()
+            store.roster.check_group()
             for entry in store.teachers.values():
-                store.check_array(entry.config.name)
-                if store._roster.has_head(entry):  # `teach` restores one that was set aside
-                    store.check_head(entry.config.name)
+                store.roster.check_array(entry)
+                if store.roster.has_head(entry):  # `teach` restores one that was set aside
+                    store.roster.check_head(entry)
                 store._check_commits(entry, corpus)
         return store
+
+    @property
+    def corpus_identity(self) -> dict[str, object]:
+        """What two stores of one corpus have in common: its fingerprint, its rows, its shards."""
+        return {
+            "fingerprint": self.corpus_fingerprint,
+            "rows": self.layout.rows,
+            "rows_per_shard": self.layout.rows_per_shard,
+        }
 
     def check_corpus(self, corpus: "Corpus") -> None:
         """Check that the store was made from this corpus.
@@ -125,11 +137,7 @@ class TeacherStore:
         Raises:
             PipeError: It was made from another.
         """
-        found = {
-            "fingerprint": self.corpus_fingerprint,
-            "rows": self.layout.rows,
-            "rows_per_shard": self.layout.rows_per_shard,
-        }
+        found = self.corpus_identity
         wanted = {
             "fingerprint": corpus.fingerprint,
             "rows": corpus.rows,
@@ -141,67 +149,6 @@ class TeacherStore:
                 f"({explain_change(found, wanted)}); use the corpus that it was made from, or "
                 "another --run for this one."
             )
-
-    def check_group(self) -> None:
-        """Check the Zarr group around the arrays.
-
-        Raises:
-            PipeError: It is missing or damaged.
-        """
-        self._roster.check_group()
-
-    def check_array(self, teacher: str) -> None:
-        """Check that a teacher's Zarr array is the one that the manifest describes.
-
-        Args:
-            teacher: The teacher's name.
-
-        Raises:
-            PipeError: It is missing, damaged, or made for something else.
-        """
-        self._roster.check_array(self.entry(teacher))
-
-    def check_head(self, teacher: str) -> None:
-        """Check a teacher's last layer, if its storage has one.
-
-        Args:
-            teacher: The teacher's name.
-
-        Raises:
-            PipeError: The layer is missing or damaged.
-        """
-        self._roster.check_head(self.entry(teacher))
-
-    def has_head(self, teacher: str) -> bool:
-        """Say whether the file with a teacher's last layer is there, or none is needed.
-
-        Args:
-            teacher: The teacher's name.
-
-        Returns:
-            Whether `pipe teach` need not write it again.
-        """
-        return self._roster.has_head(self.entry(teacher))
-
-    def mend_metadata(self, teacher: str) -> None:
-        """Make the Zarr metadata of a teacher's array again from the manifest.
-
-        Args:
-            teacher: The teacher's name.
-        """
-        self._roster.mend_metadata(self.entry(teacher))
-
-    def mend_group(self) -> None:
-        """Make the metadata of the Zarr group around the arrays again."""
-        self._roster.mend_group()
-
-    def take_up(self, entry: TeacherEntry) -> None:
-        """Take a teacher into a manifest that was lost; its vectors and commits are there.
-
-        Args:
-            entry: The teacher, with the settings that its vectors were made with.
-        """
-        self._roster.mend_metadata(entry)
 
     def _check_commits(self, entry: TeacherEntry, corpus: "Corpus | None") -> None:
         for shard in sorted(self._commits.shards(entry.config.name)):
@@ -219,7 +166,7 @@ class TeacherStore:
     @property
     def teachers(self) -> Mapping[str, TeacherEntry]:
         """The store's teachers by name, in the order of their names."""
-        return self._roster.teachers
+        return self.roster.teachers
 
     def entry(self, teacher: str) -> TeacherEntry:
         """Look up a teacher.
@@ -233,7 +180,7 @@ class TeacherStore:
         Raises:
             PipeError: The store does not have it.
         """
-        return self._roster.entry(teacher)
+        return self.roster.entry(teacher)
 
     def storage(self, teacher: str) -> Storage:
         """Say how a teacher's vectors are kept.
@@ -247,7 +194,7 @@ class TeacherStore:
         Raises:
             PipeError: The store does not have it, or its last layer is missing or damaged.
         """
-        return self._roster.storage(self.entry(teacher))
+        return self.roster.storage(self.entry(teacher))
 
     def add_teacher(self, config: TeacherConfig, head: LinearHead | None = None) -> TeacherEntry:
         """Make room for a teacher; nothing happens if the store has it with the same settings.
@@ -262,7 +209,7 @@ class TeacherStore:
         Raises:
             PipeError: The store has it with other settings, or a last layer is wanting.
         """
-        return self._roster.add(config, head)
+        return self.roster.add(config, head)
 
     def committed(self, teacher: str) -> frozenset[int]:
         """List the shards that exist, as they stand on disk now.
@@ -334,7 +281,7 @@ class TeacherStore:
             PipeError: Wrong shape, or a vector is not finite or not of unit norm.
         """
         entry = self.entry(teacher)
-        storage = self._roster.storage(entry)
+        storage = self.roster.storage(entry)
         return self._writer.write(entry, storage, shard, vectors, text_digest, seconds, engine)
 
     def adopt_shard(self, commit: Commit, path: Path) -> bool:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from data_prep.errors import PipeError
 from data_prep.files import refuse_links
@@ -62,7 +61,7 @@ def store_problems(store: TeacherStore) -> Iterator[Problem]:
         What is wrong.
     """
     try:
-        store.check_group()
+        store.roster.check_group()
     except PipeError as error:
         yield Problem(None, None, "group", str(error))
     yield from _unknown_records(store)
@@ -78,10 +77,14 @@ def structure_problems(store: TeacherStore, teacher: str) -> Iterator[Problem]:
     Yields:
         What is wrong.
     """
-    checks: list[tuple[Kind, Callable[[], Any], str | None]] = [
-        ("array", partial(store.check_array, teacher), None),
-        ("head", partial(store.check_head, teacher), f"heads/{teacher}.safetensors"),
-        ("canary", partial(_check_canary, store, teacher), f"canary/{teacher}.json"),
+    checks: list[tuple[Kind, Callable[[], None], str | None]] = [
+        ("array", lambda: store.roster.check_array(store.entry(teacher)), None),
+        (
+            "head",
+            lambda: store.roster.check_head(store.entry(teacher)),
+            f"heads/{teacher}.safetensors",
+        ),
+        ("canary", lambda: _check_canary(store, teacher), f"canary/{teacher}.json"),
     ]
     for kind, check, path in checks:
         try:

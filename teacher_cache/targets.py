@@ -14,10 +14,10 @@ from data_prep.errors import PipeError
 from data_prep.files import atomic_write, refuse_link
 from data_prep.fingerprint import explain_change
 from teacher_cache.manifest import Commit, StoreManifest, read_record, write_record
+from teacher_cache.manifest_file import create_manifest
 from teacher_cache.mirror import MANIFEST, has_store, mirror, require_bounded
 from teacher_cache.place import Place, canary_file, commit_file, head_file, shard_file
 from teacher_cache.remote_files import Listed
-from teacher_cache.roster import create_manifest
 from teacher_cache.store import TeacherStore
 from teacher_cache.views import View
 

@@ -157,7 +157,7 @@ def require_agreement(views: list[View], teachers: list[str]) -> None:
     """
     first, *others = views
     for other in others:
-        one, two = _corpus(first.store), _corpus(other.store)
+        one, two = first.store.corpus_identity, other.store.corpus_identity
         if one != two:
             raise PipeError(
                 f"the stores in {first.name} and {other.name} are of different corpora "
@@ -180,11 +180,3 @@ def require_agreement(views: list[View], teachers: list[str]) -> None:
                 f"teacher {name} is not the same in {where.name} and {view.name}: {change}; leave "
                 "it out with --teacher, or give one of the two another name."
             )
-
-
-def _corpus(store: TeacherStore) -> dict[str, object]:
-    return {
-        "fingerprint": store.corpus_fingerprint,
-        "rows": store.layout.rows,
-        "rows_per_shard": store.layout.rows_per_shard,
-    }

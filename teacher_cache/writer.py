@@ -8,7 +8,6 @@ wrote which. The array's attributes tie its files to the corpus and the teacher,
 without a commit is still known to come from the same texts and settings.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -29,7 +28,8 @@ from teacher_cache.mapped_shard import MappedShard, map_shard
 from teacher_cache.packing import check_rows
 from teacher_cache.placing import place_if_absent
 from teacher_cache.reader import ShardReader
-from teacher_cache.shard_file import ShardShape, require_committed, write_shard
+from teacher_cache.shard_check import check_file, digest_of_rows
+from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.storage import Storage, Stored
 
 SAME_VECTOR_COSINE = 0.999
@@ -39,24 +39,6 @@ _ABANDONED_AFTER = 3600.0
 """Seconds after which scratch is a killed writer's; placing a shard takes seconds."""
 
 _MOST_ATTEMPTS = 5
-
-_ROWS_AT_A_TIME = 1024
-"""Rows of a block of ``sound_blocks``, a multiple of a chunk's."""
-
-
-def digest_of_rows(*blocks: Stored) -> str:
-    """Digest stored rows independently of the file around them.
-
-    Args:
-        blocks: (n, columns) each, little-endian, in the order of their rows.
-
-    Returns:
-        SHA-256 of the numbers, row by row, in hexadecimal.
-    """
-    state = hashlib.sha256()
-    for block in blocks:
-        state.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-    return state.hexdigest()
 
 
 class ShardWriter:
@@ -264,52 +246,6 @@ class ShardWriter:
             with suppress(FileNotFoundError):  # a writer that has finished meanwhile
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     shutil.rmtree(path, ignore_errors=True)
-
-
-def check_file(path: Path, shape: ShardShape, commit: Commit) -> None:
-    """Check all of a shard's file, wherever it lies, against its commit, in bounded memory.
-
-    Args:
-        path: The file.
-        shape: What it should hold.
-        commit: Its record.
-
-    Raises:
-        PipeError: The file is not whole, or not what was committed.
-    """
-    for _ in sound_blocks(path, shape, commit):
-        pass
-
-
-def sound_blocks(path: Path, shape: ShardShape, commit: Commit) -> Iterator[tuple[int, Stored]]:
-    """Read a shard's file block by block and check all of it against its commit.
-
-    Args:
-        path: The file.
-        shape: What it should hold.
-        commit: Its record.
-
-    Yields:
-        The place of a block's first row, and its rows as stored, (n, columns).
-
-    Raises:
-        PipeError: The file is not whole, or, after the last block, not what was committed.
-    """
-    mapped = map_shard(path, shape, commit.chunks_crc32c)
-    require_committed(path, shape, commit.chunks_crc32c)
-    state = hashlib.sha256()
-    for first in range(0, shape.rows, _ROWS_AT_A_TIME):
-        block = mapped.take(slice(first, min(first + _ROWS_AT_A_TIME, shape.rows)))
-        state.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-        yield first, block
-        mapped.release()
-    found = state.hexdigest()
-    if found != commit.vectors_digest:
-        raise PipeError(
-            f"the vectors of shard {commit.shard} of {commit.teacher} in {path} have digest "
-            f"{found[:12]}, expected {commit.vectors_digest[:12]} as committed; "
-            "`pipe store repair` sets the shard aside, and `pipe teach` encodes it again."
-        )
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
-"""A server on this machine for as long as a test needs it."""
+"""A server on this machine for as long as a test needs it, and answers in JSON."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,3 +20,21 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers in JSON, without a word on standard error."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def send_json(self, value: object, status: int = 200, **headers: str) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        for name, content in headers.items():
+            self.send_header(name.replace("_", "-"), content)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)

@@ -9,9 +9,9 @@ from pipelines.environment import Environment
 from pipelines.recipe import Recipe
 from pipelines.report_page.measured import Measured
 from pipelines.sessions import Session
-from student.config import StageConfig
 from student.metrics import MetricLines
 from student.selecting import Selected
+from student.stage_config import StageConfig
 from teacher_cache.progress import TeacherProgress
 
 FactsT = TypeVar("FactsT")

@@ -17,12 +17,12 @@ from transformers import AutoModel, AutoProcessor, PreTrainedModel, SiglipVision
 from transformers.utils import ModelOutput
 
 from data_prep.errors import PipeError
-from student.config import Pooler
 from student.image_tokens import place_images
 from student.registered.config import JasperDistillConfig
 from student.registered.inputs import is_one, pieces_of
 from student.registered.processor import JasperDistillProcessor
 from student.vision import VisionTokens
+from student.vision_config import Pooler
 
 # The tasks of sentence-transformers' encode_query and encode_document; no heads.
 _ROLES = {"query", "document"}

@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 from data_prep.config import Settings
 from data_prep.errors import PipeError, first_line
 from data_prep.files import atomic_directory, read_json, write_json
-from student.config import Pooler, VisionConfig
 from student.vision.pixels import ImagePixels
 from student.vision.tokens import VisionTokens
 from student.vision.tower import load_tower, new_tower
+from student.vision_config import Pooler, VisionConfig
 from student.weights import own_storage
 from teacher_cache.models import model_directory
 

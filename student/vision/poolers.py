@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data_prep.errors import PipeError
-from student.config import Pooler
+from student.vision_config import Pooler
 
 
 class AdaptivePooler(nn.Module):

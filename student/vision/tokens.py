@@ -5,8 +5,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from data_prep.draws import draw
-from student.config import Pooler
 from student.vision.poolers import POOLERS
+from student.vision_config import Pooler
 
 
 class VisionTokens(nn.Module):

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel, SiglipVisionConfig, SiglipVisionModel
 from data_prep.draws import draw
 from data_prep.errors import PipeError, first_line
 from data_prep.files import read_json
-from student.config import NewTowerConfig
 from student.jasper_format import MODEL_TYPE
 from student.loading import without_report
+from student.vision_config import NewTowerConfig
 
 _TOWER = "siglip_vision_model"
 _WHOLE = {"siglip", MODEL_TYPE}

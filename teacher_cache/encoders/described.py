@@ -4,7 +4,7 @@ import re
 
 from data_prep.errors import PipeError
 from teacher_cache.config import Prompts, TeacherConfig
-from teacher_cache.encoders.sentence_transformers import load_model
+from teacher_cache.encoders.sentence_transformers_files import load_model
 from teacher_cache.models import model_directory
 
 _LONGEST = 512

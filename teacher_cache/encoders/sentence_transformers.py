@@ -3,42 +3,35 @@
 Shape legend: B texts in a batch, L tokens, T the vector's dimension.
 """
 
-import copy
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from tokenizers import Tokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json
-from teacher_cache.config import Prompts, TeacherConfig
+from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
-from teacher_cache.encoders.compiling import compile_forward
 from teacher_cache.encoders.packed_linear import pack_linears
-from teacher_cache.encoders.token_loop import (
-    Features,
-    TokenLoop,
-    Tokens,
-    Work,
-    pick_device,
+from teacher_cache.encoders.prompt_setting import PromptSetting
+from teacher_cache.encoders.sentence_transformers_files import (
+    load_model,
+    pad_id,
+    prompt_lengths,
+    split_off_head,
+    tokenise,
 )
+from teacher_cache.encoders.token_loop import Features, TokenLoop, Work, pick_device
 from teacher_cache.encoders.tower_options import AS_USUAL, TowerOptions
-from teacher_cache.encoders.towers import check_filled, check_positions
-from teacher_cache.linear_head import LinearHead
-from teacher_cache.models import model_directory
 
 _TEXTS_IN_FALLBACK = 32
 
 
-class SentenceTransformersEncoder:
+class SentenceTransformersEncoder(PromptSetting):
     """A sentence-transformers directory or hub name; its remote code is never run.
 
     The texts of a shard are tokenised once, without padding, and run longest first in batches under
@@ -76,7 +69,7 @@ class SentenceTransformersEncoder:
         self._tokenizer = getattr(self._model[0], "tokenizer", None)
         if isinstance(self._tokenizer, Tokenizer):  # a static model's
             self._tokenizer.enable_truncation(max_length=teacher.max_tokens)
-        self._loop = TokenLoop(device, _pad_id(self._model, self._tokenizer), token_budget)
+        self._loop = TokenLoop(device, pad_id(self._model, self._tokenizer), token_budget)
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self.parameters = sum(parameter.numel() for parameter in self._model.parameters())
         modules = list(self._model)
@@ -93,19 +86,6 @@ class SentenceTransformersEncoder:
     def work(self) -> Work:
         """What has been computed so far, for benchmarks."""
         return self._loop.work
-
-    def with_prompts(self, prompts: Prompts) -> Self:
-        """Use the loaded weights with other prompts.
-
-        Args:
-            prompts: Text in front of each text, by role.
-
-        Returns:
-            Another encoder on the same weights.
-        """
-        other = copy.copy(self)
-        other._teacher = self._teacher.model_copy(update={"prompts": prompts})
-        return other
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts, an empty one too.
@@ -199,154 +179,3 @@ class SentenceTransformersEncoder:
                 f"({texts[place][:40]!r}), expected at least one; remove empty texts."
             )
         return vectors.astype(np.float32, copy=False)
-
-
-def load_model(
-    teacher: TeacherConfig, device: str, options: TowerOptions = AS_USUAL
-) -> SentenceTransformer:
-    """Load a sentence-transformers model without any code of its own.
-
-    Args:
-        teacher: The teacher's settings.
-        device: A name that torch knows.
-        options: How its tower is computed.
-
-    Returns:
-        The model, not training.
-
-    Raises:
-        PipeError: The model is not there, is another one, needs code of its own, cannot take texts
-            as long as ``max_tokens``, or has no tower that could be computed so.
-    """
-    directory = model_directory(teacher.model, teacher.revision, teacher.sha256)
-    settings = {"dtype": getattr(torch, teacher.dtype), "use_safetensors": True}
-    if options.kernel != AS_USUAL.kernel:  # not every architecture has even the usual one
-        settings["attn_implementation"] = options.kernel
-    try:
-        model = SentenceTransformer(
-            str(directory),
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs=settings,
-        ).eval()
-        tower = getattr(model[0], "auto_model", None)
-        if isinstance(tower, PreTrainedModel):
-            check_filled(tower, _tower_directory(directory))
-            if options.compiled:
-                compile_forward(tower)
-        elif options != AS_USUAL:
-            raise PipeError(
-                f"found no transformer in {directory}, expected one for {options}; leave that out "
-                f"for teacher {teacher.name}."
-            )
-    except PipeError:
-        raise
-    except Exception as error:  # raised by any of the libraries below
-        raise PipeError(
-            f"the model in {directory} cannot be loaded ({error}), expected a "
-            "sentence-transformers directory that needs no code of its own."
-        ) from error
-    check_positions(getattr(model[0], "config", None), teacher)
-    return model
-
-
-def tokenise(
-    tokenizer: PreTrainedTokenizerBase,
-    teacher: TeacherConfig,
-    texts: list[str],
-    skip: npt.NDArray[np.int64],
-) -> Tokens:
-    """Tokenise texts with a model's transformers tokenizer.
-
-    Args:
-        tokenizer: The tokenizer.
-        teacher: The teacher's settings.
-        texts: n texts, their prompts in front.
-        skip: Tokens in front of each that pooling leaves out, (n,).
-
-    Returns:
-        Their tokens.
-    """
-    encoded = tokenizer(
-        texts,
-        truncation=True,
-        max_length=teacher.max_tokens,
-        padding=False,
-        return_attention_mask=False,
-    )
-    return Tokens(encoded, skip)
-
-
-def prompt_lengths(
-    model: SentenceTransformer, teacher: TeacherConfig, roles: Sequence[str]
-) -> npt.NDArray[np.int64]:
-    """Count the tokens in front of texts that a model's pooling leaves out; mostly none.
-
-    Args:
-        model: The model.
-        teacher: The teacher's settings.
-        roles: ``passage`` or ``question`` for each text.
-
-    Returns:
-        Tokens in front of each text, (n,).
-    """
-    lengths = dict.fromkeys(("passage", "question"), 0)
-    if not all(getattr(module, "include_prompt", True) for module in model):
-        tokenizer = model[0].tokenizer
-        for role, prompt in teacher.prompts.model_dump().items():
-            if prompt:
-                ids = tokenizer(prompt)["input_ids"]
-                # The closing special token does not stand between the prompt and the text.
-                closed = bool(ids) and ids[-1] in tokenizer.all_special_ids
-                lengths[role] = len(ids) - closed
-    return np.array([lengths[role] for role in roles], np.int64)
-
-
-def _tower_directory(directory: Path) -> Path:
-    """Where the first module's files are."""
-    listed = directory / "modules.json"
-    return directory / read_json(listed)[0].get("path", "") if listed.is_file() else directory
-
-
-def split_off_head(
-    modules: list[torch.nn.Module],
-) -> tuple[list[torch.nn.Module], LinearHead | None]:
-    """Find the linear layer that is a model's last step before normalising.
-
-    Args:
-        modules: The model's modules.
-
-    Returns:
-        Those in front of it, and the layer; all of them and None if there is no such layer.
-    """
-    before = list(modules)
-    while before and isinstance(before[-1], Normalize):
-        before.pop()
-    last = before.pop() if before else None
-    if (
-        not isinstance(last, Dense)
-        or not isinstance(last.activation_function, torch.nn.Identity)
-        or last.use_residual
-        or (last.module_input_name, last.module_output_name) != ("sentence_embedding",) * 2
-    ):
-        return list(modules), None
-    weight, bias = last.linear.weight, last.linear.bias
-    return before, LinearHead(
-        weight.detach().float().cpu().numpy(),
-        None if bias is None else bias.detach().float().cpu().numpy(),
-    )
-
-
-def _pad_id(model: SentenceTransformer, tokenizer: object) -> int:
-    """What fills up a batch; some models count positions by it, so theirs comes first."""
-    config = getattr(model[0], "config", None)
-    for owner, name in (
-        (tokenizer, "pad_token_id"),
-        (config, "pad_token_id"),
-        (tokenizer, "eos_token_id"),
-    ):
-        found = getattr(owner, name, None)
-        if isinstance(found, int):
-            return found
-    return 0

@@ -1,24 +1,24 @@
 """Static token embeddings of the wordllama package, whose weights come with it: no download."""
 
-import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
 from data_prep.files import sha256_file
-from teacher_cache.config import Prompts, TeacherConfig
+from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
+from teacher_cache.encoders.prompt_setting import PromptSetting
 from teacher_cache.models import package_directory
 
 _TEXTS_AT_A_TIME = 256
 
 
-class WordLlamaEncoder:
+class WordLlamaEncoder(PromptSetting):
     """The mean of the embeddings of a text's tokens, normalised.
 
     Attributes:
@@ -63,19 +63,6 @@ class WordLlamaEncoder:
         self._tokenizer.enable_truncation(max_length=teacher.max_tokens)
         self.dim = int(self._embeddings.shape[1])
         self.parameters = int(self._embeddings.size)
-
-    def with_prompts(self, prompts: Prompts) -> Self:
-        """Use the loaded weights with other prompts.
-
-        Args:
-            prompts: Text in front of each text, by role.
-
-        Returns:
-            Another encoder on the same weights.
-        """
-        other = copy.copy(self)
-        other._teacher = self._teacher.model_copy(update={"prompts": prompts})
-        return other
 
     def encode(self, texts: Sequence[str], roles: Sequence[str]) -> npt.NDArray[np.float32]:
         """Encode texts.

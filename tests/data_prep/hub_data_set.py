@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.local_server import JsonHandler, serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "owner/pairs"
@@ -19,34 +19,17 @@ def served(files: Mapping[str, bytes]) -> Iterator[str]:
     class Handler(_Handler):
         contents = files
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as url:
+        yield url
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     contents: Mapping[str, bytes]
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         named = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
         self._send([self._entry(path) for path in named if path in self.contents])
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -60,6 +43,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(self.contents[found[1]])
         else:
             self._send({"error": f"no {path}"}, 404)
+
+    do_GET = do_HEAD = _answer
 
     def _entry(self, name: str) -> dict[str, object]:
         return {"type": "file", "path": name, "size": len(self.contents[name]), "oid": "0" * 40}
@@ -81,11 +66,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[first:stop])
 
     def _send(self, value: object, status: int = 200) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send_json(value, status, X_Repo_Commit=COMMIT)

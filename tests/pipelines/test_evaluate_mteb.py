@@ -14,9 +14,10 @@ from pipelines.cli import cli
 from pipelines.contenders import head_name
 from pipelines.evaluate_mteb import _measure
 from pipelines.mteb_results import saved_revision
-from student.evaluation.benchmarks import Benchmark, find_benchmark, result_files
+from student.evaluation.benchmarks import Benchmark, find_benchmark
 from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import PAPER_BENCHMARK, paper_scores
+from student.evaluation.result_store import result_files
 from student.evaluation.tasks import Measured
 
 

@@ -13,8 +13,8 @@ from data_prep.corpus import Corpus
 from pipelines.cli import cli
 from pipelines.recipe import load_recipe
 from student.encode import StudentEncoder
-from student.model import Student
 from student.places import Places
+from student.start import load_start
 from teacher_cache.encoders import load_encoder
 from teacher_cache.linear_head import LinearHead
 from teacher_cache.store import TeacherStore
@@ -137,7 +137,7 @@ def factored(taught, tmp_path):
     store = TeacherStore.create(directory / "store", corpus)
     recipe_read = load_recipe(str(own))
     dummy, second = recipe_read.teachers
-    start = StudentEncoder(Student.from_start(recipe_read.student), normalize=False)
+    start = StudentEncoder(load_start(recipe_read.student), normalize=False)
     rng = np.random.default_rng(0)
     layer = LinearHead(rng.standard_normal((dummy.dim, start.dim), np.float32))
     store.add_teacher(dummy, layer)

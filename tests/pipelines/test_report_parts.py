@@ -25,8 +25,8 @@ from pipelines.report_page.spent import phase_times, step_times
 from pipelines.report_page.svg import GRID, INK, SERIES
 from pipelines.report_page.tables import time_table
 from pipelines.sessions import Session, elapsed, read_sessions, session
-from student.config import StageConfig
 from student.metrics import MetricLines
+from student.stage_config import StageConfig
 from tests.pipelines.html_page import Page
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

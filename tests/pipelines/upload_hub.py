@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
 
-from tests.local_server import serving
+from tests.local_server import JsonHandler, serving
 
 TOKEN = "hf_of_the_tests"
 REPO = "owner/student"
@@ -54,20 +53,8 @@ class UploadHub:
         return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     state: UploadHub
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_PUT(self) -> None:
-        self._answer()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def _answer(self) -> None:
         hub, path = self.state, unquote(urlsplit(self.path).path)
@@ -75,13 +62,15 @@ class _Handler(BaseHTTPRequestHandler):
         hub.requests.append(f"{self.command} {path}")
         for part, status in hub.refused.items():
             if part in path:
-                return self._send(status, {"error": "refused by the test"})
+                return self.send_json({"error": "refused by the test"}, status)
         if path.startswith("/large/"):  # as on the hub, the address alone opens it
             hub.large[path.removeprefix("/large/")] = data
-            return self._send(200, {})
+            return self.send_json({})
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self._send(401, {"error": "Invalid username or password."})
+            return self.send_json({"error": "Invalid username or password."}, 401)
         return self._known(path, data)
+
+    do_GET = do_POST = do_PUT = _answer
 
     def _known(self, path: str, data: bytes) -> None:  # noqa: PLR0911
         hub = self.state
@@ -89,20 +78,20 @@ class _Handler(BaseHTTPRequestHandler):
             there = hub.private is not None
             if not there:
                 hub.private = json.loads(data).get("visibility") == "private"
-            return self._send(409 if there else 200, {"url": f"{hub.url}/{REPO}"})
+            return self.send_json({"url": f"{hub.url}/{REPO}"}, 409 if there else 200)
         if path == "/api/validate-yaml":
-            return self._send(200, {"errors": [], "warnings": []})
+            return self.send_json({"errors": [], "warnings": []})
         if path == f"/{REPO}.git/info/lfs/objects/batch":
-            return self._send(200, {"transfer": "basic", "objects": self._places(data)})
+            return self.send_json({"transfer": "basic", "objects": self._places(data)})
         found = re.fullmatch(rf"/api/models/{REPO}(?:/(\w+)/main)?", path)
         if found is None or hub.private is None:
-            return self._send(404, {"error": "Repository not found"})
+            return self.send_json({"error": "Repository not found"}, 404)
         if found[1] == "tree":
             files = [
                 {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
                 for name, content in hub.files.items()
             ]
-            return self._send(200, files)
+            return self.send_json(files)
         if found[1] == "preupload":
             files = [
                 {
@@ -112,13 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
                 }
                 for file in json.loads(data)["files"]
             ]
-            return self._send(200, {"files": files})
+            return self.send_json({"files": files})
         if found[1] == "commit":
             self._commit(data)
-            return self._send(
-                200, {"commitUrl": f"{hub.url}/{REPO}/commit/1", "commitOid": hub.revision}
+            return self.send_json(
+                {"commitUrl": f"{hub.url}/{REPO}/commit/1", "commitOid": hub.revision}
             )
-        return self._send(200, {"id": REPO, "sha": hub.revision, "private": hub.private})
+        return self.send_json({"id": REPO, "sha": hub.revision, "private": hub.private})
 
     def _places(self, data: bytes) -> list[dict[str, object]]:
         hub = self.state
@@ -146,11 +135,3 @@ class _Handler(BaseHTTPRequestHandler):
                 content = self.state.large[value["oid"]]
                 assert hashlib.sha256(content).hexdigest() == value["oid"]
                 self.state.files[value["path"]] = content
-
-    def _send(self, status: int, value: object) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)

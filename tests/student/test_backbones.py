@@ -20,6 +20,7 @@ from student.export_record import ExportRecord
 from student.layers import layers_of, layers_path
 from student.model import Student
 from student.parts import match_parts
+from student.start import load_start
 from tests.student.families import CAUSAL, FAMILIES, save_family, save_model
 
 SHORT, LONG = 6, 40
@@ -42,7 +43,7 @@ def student_of(start: Path, **settings: object) -> Student:
     config = StudentConfig(
         start=str(start), max_tokens=60, heads={"fc1": 12}, default_head="fc1", **settings
     )
-    student = Student.from_start(config)
+    student = load_start(config)
     student.add_heads({"fc1": 12}, seed=0)
     return student.eval()
 

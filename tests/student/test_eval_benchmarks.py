@@ -7,9 +7,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from data_prep.errors import PipeError
-from student.evaluation.benchmarks import Benchmark, ResultStore, task_instructions
+from student.evaluation.benchmarks import Benchmark, task_instructions
 from student.evaluation.mteb_library import require_mteb
 from student.evaluation.mteb_model import MtebModel
+from student.evaluation.result_store import ResultStore
 from teacher_cache.config import Prompts
 
 require_mteb()

@@ -12,7 +12,7 @@ from student.model import Student
 from teacher_cache.config import Prompts
 from tests.student.families import FAMILIES, save_family
 from tests.student.test_model import tiny
-from tests.student.vision.towers import new_vision, pictures
+from tests.student.vision.towers import add_vision, new_vision, pictures
 
 TEXTS = ["the cat sat", "a dog ran over the mat and saw the cat", "cat"]
 
@@ -32,7 +32,7 @@ def image_states(student, images):
 @pytest.fixture
 def seeing(tmp_path):
     student = tiny(tmp_path)
-    student.add_vision(new_vision(tokens=6), seed=3)
+    add_vision(student, new_vision(tokens=6), seed=3)
     return student.eval()
 
 
@@ -40,7 +40,7 @@ def test_texts_keep_their_vectors_bit_by_bit(tmp_path):
     student = tiny(tmp_path).eval()
     weights = {name: value.clone() for name, value in student.state_dict().items()}
     before = states(student, TEXTS)
-    student.add_vision(new_vision(), seed=3)
+    add_vision(student, new_vision(), seed=3)
     assert torch.equal(states(student.eval(), TEXTS), before)
     after = student.state_dict()
     assert all(torch.equal(after[name][: len(value)], value) for name, value in weights.items())
@@ -101,7 +101,7 @@ def test_the_seed_decides_what_begins_with_random_weights(tmp_path):
     for number, seed in enumerate((3, 3, 4)):
         student = tiny(tmp_path / str(number)).eval()
         torch.manual_seed(number)
-        student.add_vision(new_vision("projection", 4), seed=seed)
+        add_vision(student, new_vision("projection", 4), seed=seed)
         found.append(image_states(student.eval(), pictures()))
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
@@ -132,7 +132,7 @@ def test_every_family_takes_images(family, tmp_path):
 
 def test_an_image_longer_than_a_text_may_be_is_refused(tmp_path):
     with pytest.raises(PipeError, match="tokens, its start, end"):
-        tiny(tmp_path).add_vision(new_vision(tokens=500), seed=0)
+        add_vision(tiny(tmp_path), new_vision(tokens=500), seed=0)
 
 
 def test_the_prompt_in_front_of_an_image_counts(tmp_path):
@@ -141,10 +141,10 @@ def test_the_prompt_in_front_of_an_image_counts(tmp_path):
     alone = len(student.tokenizer("")["input_ids"]) + 2
     fitting = student.max_tokens - alone - 3
     with pytest.raises(PipeError, match=rf"becomes {student.max_tokens + 1} tokens.* prompt"):
-        student.add_vision(new_vision(tokens=fitting + 1), seed=0)
+        add_vision(student, new_vision(tokens=fitting + 1), seed=0)
     other = tiny(tmp_path / "other")
     other.prompts = student.prompts
-    other.add_vision(new_vision(tokens=fitting), seed=0)
+    add_vision(other, new_vision(tokens=fitting), seed=0)
     assert len(other.image_ids()) == other.max_tokens
 
 

@@ -9,15 +9,17 @@ from safetensors.torch import load_file
 from transformers import Qwen2Config, Qwen2Model
 
 from data_prep.errors import PipeError
-from student.config import StudentConfig, VisionConfig
+from student.config import StudentConfig
 from student.encode import StudentEncoder
 from student.image_tokens import image_text
 from student.jasper_student import load_jasper
 from student.model import Student
+from student.start import load_start
+from student.vision_config import VisionConfig
 from teacher_cache.config import Prompts
 from tests.student.jaspers import HIDDEN, IMAGE_TOKENS, PROMPT, WIDTHS, save_jasper, write_weights
 from tests.student.tiny_students import byte_tokenizer
-from tests.student.vision.towers import pictures
+from tests.student.vision.towers import add_vision, pictures
 
 TEXTS = ["a cat on the mat", "how far is the moon?", "the red dog ran"]
 
@@ -87,11 +89,11 @@ def test_it_is_a_start_with_its_heads_and_the_eyes_that_a_recipe_names(tmp_path)
     whole = load_jasper(directory)
     heads = {"vector_linear_8": 8, "fc1": 12}
     config = start(directory, heads, vision=VisionConfig(start=str(directory), tokens=3))
-    student = Student.from_start(config)
+    student = load_start(config)
     assert list(student.heads) == [f"vector_linear_{width}" for width in WIDTHS]
     assert student.add_heads(heads, seed=0) == ["fc1"]
     before = student.text.get_input_embeddings().weight.clone()
-    student.add_vision(config.vision, seed=0)
+    add_vision(student, config.vision, seed=0)
     assert torch.equal(before, student.text.get_input_embeddings().weight)
     for part in ("text", "vision"):
         mine, theirs = getattr(student, part).state_dict(), getattr(whole, part).state_dict()
@@ -150,4 +152,4 @@ def test_an_incomplete_one_is_a_sentence(tmp_path, spoil, sentence):
 def test_a_head_that_it_does_not_have_is_a_sentence(tmp_path):
     directory = save_jasper(tmp_path / "jasper")
     with pytest.raises(PipeError, match=r"vector_linear_7 is not in .* vector_linear_48, "):
-        Student.from_start(start(directory, {"vector_linear_7": 7}))
+        load_start(start(directory, {"vector_linear_7": 7}))

@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from data_prep.errors import PipeError
-from student.config import LoraConfig, StageConfig, StudentConfig
+from student.config import StudentConfig
 from student.encode import parameters_in_use
 from student.lora import add_adapters, merge_adapters
 from student.model import Student
 from student.parts import adapter_parameters, match_parts, part_names, train_only
+from student.stage_config import LoraConfig, StageConfig
+from student.start import load_start
 from tests.student.families import save_family
 
 FAMILIES = ("bert", "mpnet", "modernbert", "qwen3", "gemma3", "gpt2")
@@ -29,7 +31,7 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def student_of(start: Path) -> Student:
-    student = Student.from_start(
+    student = load_start(
         StudentConfig(start=str(start), max_tokens=60, heads={"fc1": 12}, default_head="fc1")
     )
     student.add_heads({"fc1": 12}, seed=0)

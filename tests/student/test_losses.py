@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from data_prep.errors import PipeError
-from student.config import LossConfig, StageConfig
+from student.config import LossConfig
 from student.losses import distillation_loss, require_matching_widths
+from student.stage_config import StageConfig
 from tests.student.test_relative_similarity import by_definition, gram
 
 LOSSES = LossConfig(cosine=10, similarity=200, relative_similarity=20, margin=0.015)

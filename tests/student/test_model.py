@@ -9,6 +9,7 @@ from student.backbone import load_backbone
 from student.config import StudentConfig
 from student.model import Student
 from student.parts import match_parts, part_names, train_only
+from student.start import load_start
 from tests.student.models import KINDS, save_backbone
 
 TEXTS = ["the cat and the dog", "read a line", "moon star sea sun night day"]
@@ -23,7 +24,7 @@ def tiny(tmp_path, kind="bert", layers=None):
         heads={"fc1": 12, "fc2": 6},
         default_head="fc1",
     )
-    student = Student.from_start(config)
+    student = load_start(config)
     student.add_heads({"fc1": 12, "fc2": 6}, seed=0)
     return student.eval()
 
@@ -119,7 +120,7 @@ def test_groups_give_the_same_vectors_as_one_batch(tmp_path):
 def test_new_heads_depend_on_the_seed_and_their_name_alone(tmp_path):
     first, second = tiny(tmp_path / "1"), tiny(tmp_path / "2")
     assert torch.equal(first.heads["fc2"].weight, second.heads["fc2"].weight)
-    late = Student.from_start(StudentConfig(
+    late = load_start(StudentConfig(
         start=str(tmp_path / "1" / "bert"), max_tokens=16,
         heads={"fc1": 12, "fc2": 6}, default_head="fc1",
     ))  # fmt: skip

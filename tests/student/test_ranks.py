@@ -9,9 +9,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from data_prep.errors import UsageError
-from student.config import LossConfig, StageConfig
+from student.config import LossConfig
 from student.losses import distillation_loss
 from student.ranks import ALONE, Ranks, join_ranks
+from student.stage_config import StageConfig
 from tests.student.tiny_students import student
 
 TEXTS = [

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from data_prep.errors import PipeError
-from student.config import StageConfig
 from student.places import Places
 from student.selecting import Selection
+from student.stage_config import StageConfig
 
 SPEARMAN = "eval/fc1/spearman"
 

@@ -4,11 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.config import LossConfig, StageConfig, StudentConfig, TrainingConfig
+from student.config import LossConfig, StudentConfig, TrainingConfig
 from student.identity import AvailableShards, StageIdentity
 from student.order import TrainingOrder
 from student.places import Places
 from student.row_set import RowSet
+from student.stage_config import StageConfig
 from student.stage_rows import stage_order
 from student.used_rows import held_out_shards, run_shards, used_shards
 from teacher_cache.layout import ShardLayout

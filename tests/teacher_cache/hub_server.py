@@ -1,16 +1,14 @@
 """A small server on this machine that speaks the hub's file protocol."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tests.local_server import serving
+from tests.local_server import JsonHandler, serving
 
 
 @dataclass
@@ -57,17 +55,8 @@ class Hub:
             yield self
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     state: Hub
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def _answer(self) -> None:
         hub, path = self.state, unquote(urlsplit(self.path).path)
@@ -80,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._revision(found[1] or "main")
         found = re.fullmatch(rf"{re.escape(api)}/tree/([^/]+)", path)
         if found:
-            return self._json([_entry(name, data) for name, data in hub.files.items()])
+            return self.send_json([_entry(name, data) for name, data in hub.files.items()])
         found = re.fullmatch(rf"/{re.escape(hub.repo)}/resolve/([^/]+)/(.+)", path)
         if found and found[2] in hub.refused and self.command == "GET":
             return self._refuse(403, "", "Refused")
@@ -88,12 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self._file(found[2], hub.files[found[2]])
         return self._refuse(404, "EntryNotFound", "Entry not found")
 
+    do_GET = do_HEAD = _answer
+
     def _revision(self, revision: str) -> None:
         hub = self.state
         if revision not in ("main", "v1", hub.commit):
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         siblings = [{"rfilename": name} for name in hub.files]
-        return self._json({"id": hub.repo, "sha": hub.commit, "siblings": siblings})
+        return self.send_json({"id": hub.repo, "sha": hub.commit, "siblings": siblings})
 
     def _file(self, name: str, data: bytes) -> None:
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -114,15 +105,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(data[first:])
-
-    def _json(self, value: object) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         self.send_response(status)

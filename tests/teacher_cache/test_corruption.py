@@ -12,8 +12,8 @@ import pytest
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
 from teacher_cache.findings import Scope
+from teacher_cache.manifest_file import read_manifest
 from teacher_cache.repair import repair
-from teacher_cache.roster import read_manifest
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.storage import columns_of
 from teacher_cache.store import TeacherStore
@@ -370,9 +370,13 @@ def test_every_byte_of_a_small_file_counts(sound: Sound, tmp_path: Path) -> None
     victim = Victim(directory, corpus, random.Random(1))
     store = TeacherStore.open(directory, corpus)
     checks: dict[Path, Callable[[], object]] = {
-        directory / "vectors.zarr" / "zarr.json": store.check_group,
-        directory / "vectors.zarr" / "bytes" / "zarr.json": lambda: store.check_array("bytes"),
-        directory / "heads" / "states.safetensors": lambda: store.check_head("states"),
+        directory / "vectors.zarr" / "zarr.json": store.roster.check_group,
+        directory / "vectors.zarr" / "bytes" / "zarr.json": lambda: store.roster.check_array(
+            store.entry("bytes")
+        ),
+        directory / "heads" / "states.safetensors": lambda: store.roster.check_head(
+            store.entry("states")
+        ),
         directory / "manifest.json": lambda: read_manifest(directory),
         victim.record(): lambda: store.commit(*victim.here),
     }

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data_prep.corpus import Corpus
+from teacher_cache.shard_check import digest_of_rows
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
-from teacher_cache.writer import digest_of_rows
 from tests.teacher_cache.small import change_text, make_corpus, rewrite
 
 WIDE = Path("vectors.zarr/wide/c")

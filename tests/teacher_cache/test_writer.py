@@ -18,10 +18,10 @@ from teacher_cache.arrays import shard_path
 from teacher_cache.commits import CommitLog
 from teacher_cache.manifest import Commit, read_record, write_record
 from teacher_cache.placing import place_if_absent
+from teacher_cache.shard_check import check_file, digest_of_rows
 from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
-from teacher_cache.writer import check_file, digest_of_rows
 from tests.teacher_cache.small import dummy, make_corpus
 
 

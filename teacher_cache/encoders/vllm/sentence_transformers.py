@@ -15,11 +15,15 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import prompted
 from teacher_cache.encoders.checkpoint import read_config
-from teacher_cache.encoders.sentence_transformers import load_model, split_off_head, tokenise
+from teacher_cache.encoders.sentence_transformers_files import (
+    load_model,
+    split_off_head,
+    tokenise,
+    tower_directory,
+)
 from teacher_cache.encoders.vllm.engine import Pooling, VllmEngine
 from teacher_cache.models import model_directory
 
@@ -50,9 +54,7 @@ class VllmSentenceTransformersEncoder:
         model = load_model(teacher, "cpu")
         modules: list[nn.Module] = list(model)
         pooling = vllm_pooling(modules, teacher)
-        directory = model_directory(teacher.model, teacher.revision)
-        listed = directory / "modules.json"  # absent: a bare transformer, its states averaged
-        tower = directory / (read_json(listed)[0]["path"] if listed.exists() else "")
+        tower = tower_directory(model_directory(teacher.model, teacher.revision))
         self._teacher = teacher
         self._tokenizer = modules[0].tokenizer
         self.dim = int(model.get_embedding_dimension() or 0)

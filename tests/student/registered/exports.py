@@ -14,7 +14,7 @@ from student.image_tokens import image_text
 from student.model import Student
 from teacher_cache.config import Prompts
 from tests.student.tiny_students import student as tiny_student
-from tests.student.vision.towers import new_vision
+from tests.student.vision.towers import add_vision, new_vision
 
 MAX_TOKENS, IMAGE_TOKENS = 24, 4
 RECORD = ExportRecord("0", "tiny", 1, "0" * 64, "fc1")
@@ -24,7 +24,7 @@ def seeing_student(family="bert", pooler="adaptive", prompts: Prompts | None = N
     """Heads fc1 and fc2, and fc3 nested in fc1."""
     student = tiny_student(family, {"fc1": 12, "fc2": 6}, prompts, MAX_TOKENS)
     student.add_heads({"fc3": 5}, seed=0, nested={"fc3": "fc1"})
-    student.add_vision(new_vision(pooler, IMAGE_TOKENS), seed=0)
+    add_vision(student, new_vision(pooler, IMAGE_TOKENS), seed=0)
     return student.eval()
 
 

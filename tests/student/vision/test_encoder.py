@@ -11,8 +11,8 @@ from transformers import SiglipModel, SiglipVisionModel
 
 from data_prep.errors import PipeError
 from student.attention import use_attention
-from student.config import VisionConfig
 from student.vision import POOLERS, ImagePixels, VisionEncoder
+from student.vision_config import VisionConfig
 from tests.student.vision.towers import PATCH, SIZE, new_vision, pictures, save_siglip
 
 HIDDEN = 32

@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipVisionModel
 
-from student.config import NewTowerConfig, VisionConfig
+from student.model import Student
+from student.vision import VisionEncoder
+from student.vision_config import NewTowerConfig, VisionConfig
 
 SIZE, PATCH = 32, 8
 _SHAPE = {
@@ -37,6 +39,10 @@ def save_siglip(directory: Path, *, whole: bool = True) -> Path:
 
 def new_vision(pooler: str = "adaptive", tokens: int = 6) -> VisionConfig:
     return VisionConfig(new=NEW, pooler=pooler, tokens=tokens)
+
+
+def add_vision(student: Student, config: VisionConfig, seed: int) -> None:
+    student.see_with(VisionEncoder.from_start(config, student.hidden, seed), seed)
 
 
 def pictures(count: int = 2) -> list[Image.Image]:
