@@ -11,11 +11,11 @@ from data_prep.cleaning import Cleaner
 from data_prep.config import CorpusConfig
 from data_prep.executors import Begun
 from data_prep.left_out import noting
-from data_prep.records import Document, Span
+from data_prep.records import Document
 from data_prep.runs import RunWriter
 from data_prep.scratch import Scratch
 from data_prep.sources import read_piece
-from data_prep.spans import Cutter, spans_of
+from data_prep.spans import Cutter
 from data_prep.units import Unit
 from data_prep.writing import told_disk_errors
 
@@ -85,20 +85,18 @@ def read_unit(
                 if document.problem is not None:
                     note(cleaned, source=document.source, problem=document.problem)
                 continue
-            spans, held_out, places = cutter.cut(cleaned)
+            spans, texts, held_out, places = cutter.cut(cleaned)
             if not spans:
                 dropped["empty"] += 1
                 continue
             normalised += cleaned.normalised
             shortened += cleaned.shortened
-            for span, plain, place in zip(
-                spans, _plain(spans, cleaned, config), places, strict=True
-            ):
-                if (reason := cleaner.keeps(plain)) is None:
+            for span, text, place in zip(spans, texts, places, strict=True):
+                if (reason := cleaner.keeps(text)) is None:
                     runs.add(span, held_out, place)
                     continue
                 dropped[reason] += 1
-                if (overlap := cleaner.overlap(plain)) is not None:
+                if (overlap := cleaner.overlap(text)) is not None:
                     note(reason, source=span.source, doc_id=span.doc_id, **asdict(overlap))
     runs.flush()
     record = {
@@ -111,14 +109,6 @@ def read_unit(
     }
     scratch.finish(STAGE, unit.number, record)
     return record
-
-
-def _plain(spans: list[Span], document: Document, config: CorpusConfig) -> list[Span]:
-    """The same spans with their words in order, so that no run of words hides from cleaning."""
-    for span in spans:
-        if span.words_shuffled:
-            return spans_of(document, config.model_copy(update={"word_shuffle_fraction": 0.0}))
-    return spans
 
 
 def _documents(unit: Unit, config: CorpusConfig) -> Iterator[Document]:
