@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
 from data_prep.files import atomic_write
-from data_prep.keys import OFFERED, ORDERED, Records
+from data_prep.keys import OFFERED, ORDERED, Records, in_order
 from data_prep.mixture import mixture
 from data_prep.runs import gather
 from data_prep.scratch import Scratch
@@ -22,8 +22,6 @@ STAGE = "order"
 PARTITION_ROWS = 500_000
 MOST_TIED = 4096
 """Spans of one identity (of documents that share an id) up to which their texts decide."""
-
-_PARTED = np.dtype([*OFFERED.descr, ("training", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,7 @@ class _Offers:
         for chunk in self:
             chosen = np.zeros(len(chunk), bool)
             for source, limit in enumerate(thresholds):
-                places = np.flatnonzero(chunk["source"] == source)
-                chosen[places] = limit.chooses(chunk[places])
+                chosen |= (chunk["source"] == source) & limit.chooses(chunk)
             yield chunk[chosen]
 
 
@@ -133,31 +130,26 @@ def _write_order(
     for chunk in taken():
         _scatter(chunk, last, partitions, directory)
     with atomic_write(scratch.order(ORDER)) as temporary, temporary.open("wb") as file:
-        # Each partition is sorted twice, which costs less than another file would.
-        for training in (0, 1):
-            for number in range(partitions):
-                _sorted_places(directory / str(number), training, scratch).tofile(file)
+        for number in range(2 * partitions):
+            _sorted_places(directory / str(number), scratch).tofile(file)
     shutil.rmtree(directory)
 
 
 def _scatter(chunk: Records, last: int | None, partitions: int, directory: Path) -> None:
-    parted = np.empty(len(chunk), _PARTED)
-    for name in OFFERED.names or ():
-        parted[name] = chunk[name]
-    parted["training"] = ~_is_held_out(chunk, last)
-    # The highest bits of a row's number choose its partition, so partitions are in order.
+    # The highest bits of a row's number choose its partition, so partitions are in order, and
+    # those of the held-out rows come before the others.
     numbers = ((chunk["row"] >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)
+    numbers[~_is_held_out(chunk, last)] += np.uint64(partitions)
     order = np.argsort(numbers, kind="stable")
-    bounds = np.searchsorted(numbers[order], np.arange(partitions + 1, dtype=np.uint64))
-    for number in range(partitions):
+    bounds = np.searchsorted(numbers[order], np.arange(2 * partitions + 1, dtype=np.uint64))
+    for number in range(2 * partitions):
         with (directory / str(number)).open("ab") as file:
-            parted[order[bounds[number] : bounds[number + 1]]].tofile(file)
+            chunk[order[bounds[number] : bounds[number + 1]]].tofile(file)
 
 
-def _sorted_places(path: Path, training: int, scratch: Scratch) -> Records:
-    parted = np.fromfile(path, _PARTED)
-    parted = parted[parted["training"] == training]
-    parted = parted[np.lexsort((parted["text"], parted["row"]))]
+def _sorted_places(path: Path, scratch: Scratch) -> Records:
+    parted = np.fromfile(path, OFFERED)
+    parted = parted[in_order(parted["row"], parted["text"])]
     places = np.empty(len(parted), ORDERED)
     for name in ORDERED.names or ():
         places[name] = parted[name]

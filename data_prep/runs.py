@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from data_prep.files import atomic_write
-from data_prep.keys import KEYS, Records
+from data_prep.keys import KEYS, Records, in_order
 from data_prep.records import Span
 from data_prep.scratch import Scratch
 from data_prep.shards import SCHEMA
@@ -85,14 +85,14 @@ class RunWriter:
         if not self._doc_ids:
             return
         keys = self._keys()
-        order = np.lexsort((keys["text"], keys["row"]))
+        order = in_order(keys["row"], keys["text"])
         keys = keys[order]
         keys["index"] = np.arange(len(keys))
         run = len(self.rows)
         batch_rows = min(max(1, len(keys) * _BATCH_BYTES // len(self._texts)), _MOST_BATCH_ROWS)
         _write(self._scratch.run(self._unit, run), self._spans(), order, batch_rows)
         with atomic_write(self._scratch.keys(self._unit, run)) as temporary:
-            keys[np.argsort(keys["text"], kind="stable")].tofile(temporary)
+            keys[np.argsort(keys["text"])].tofile(temporary)
         self.rows.append(len(keys))
         self.text_bytes += len(self._texts)
         self._begin()

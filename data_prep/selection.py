@@ -12,9 +12,8 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.keys import Records
+from data_prep.keys import Numbers, Records
 
-Numbers = npt.NDArray[np.uint64]
 _STEP = 16
 _IN_MEMORY = 2**21
 
@@ -72,7 +71,7 @@ class Threshold:
         """Say which spans are taken.
 
         Args:
-            offers: Records of ``OFFERED``, shape (n,), all of the source.
+            offers: Records of ``OFFERED``, shape (n,); what is said of other sources means nothing.
 
         Returns:
             A truth value for each.
@@ -140,14 +139,9 @@ def distinct(chunks: Callable[[], Iterable[Numbers]], rows: int) -> int:
     total = 0
     for number in range(passes):
         low, high = number * 2**64 // passes, (number + 1) * 2**64 // passes - 1
-        total += len(
-            np.unique(
-                np.concatenate(
-                    [
-                        chunk[(chunk >= np.uint64(low)) & (chunk <= np.uint64(high))]
-                        for chunk in chunks()
-                    ]
-                )
-            )
+        inside = np.concatenate(
+            [chunk[(chunk >= np.uint64(low)) & (chunk <= np.uint64(high))] for chunk in chunks()]
         )
+        inside.sort()  # many times as quick as the hash table of numpy.unique
+        total += min(len(inside), 1) + int((inside[1:] != inside[:-1]).sum())
     return total
