@@ -83,6 +83,10 @@ class Threshold:
         return np.asarray((offers["take"] < take) | (tied & np.isin(offers["text"], self.at)))
 
 
+ALL = Threshold(2**64 - 1)
+"""Takes every span."""
+
+
 def threshold(
     chunks: Callable[[], Iterable[Records]], count: int, tied: Callable[[Records, int], Records]
 ) -> Threshold:
@@ -107,12 +111,12 @@ def threshold(
 
 
 def held_out_threshold(
-    chunks: Callable[[], Iterable[Records]], rows: int, fraction: float
+    chunks: Callable[[], Iterable[Numbers]], rows: int, fraction: float
 ) -> int | None:
     """Find up to which number documents are held out, in the order of their numbers.
 
     Args:
-        chunks: Gives the spans that are taken, chunk by chunk.
+        chunks: Gives the number of each taken span's document, chunk by chunk.
         rows: How many there are.
         fraction: Of the rows; rounded up, and then to whole documents.
 
@@ -122,7 +126,7 @@ def held_out_threshold(
     wanted = ceil(Fraction(str(fraction)) * rows)
     if not wanted:
         return None
-    return nth_smallest(lambda: (chunk["held_out"] for chunk in chunks()), wanted)
+    return nth_smallest(chunks, wanted)
 
 
 def distinct(chunks: Callable[[], Iterable[Numbers]], rows: int) -> int:

@@ -18,7 +18,7 @@ from data_prep.errors import PipeError
 from data_prep.executors import Begun, MakeWorker, ResultT, TaskT
 from data_prep.executors.in_process import InProcess
 
-PATIENCE = 1.0
+PATIENCE = 0.3
 """Seconds after which other processes are worth their start."""
 
 
@@ -36,9 +36,9 @@ def available_cores() -> int:
 class Processes:
     """As many workers as wanted, each in a process of its own.
 
-    Tasks that are done within a second are done in this process: starting others takes as long.
-    The processes stay for the next ``run``, until ``close``, the end of this object, or a run that
-    ends early.
+    This process works alone until its patience ends, and goes on while the others start: little
+    work is done sooner here. The processes stay for the next ``run``, until ``close``, the end of
+    this object, or a run that ends early.
 
     Args:
         workers: How many; None takes the cores that this process may use.
@@ -58,33 +58,38 @@ class Processes:
         if self._workers == 1:
             yield from InProcess().run(waiting, make_worker)
             return
-        if self._patience > 0 and self._pool is None:
-            yield from InProcess().run(_for_a_while(waiting, self._patience), make_worker)
-        first = list(islice(waiting, self._workers))
-        if len(first) == 1:
-            yield from InProcess().run(first, make_worker)
-        elif first:
-            self._pool = self._pool or _Pool(self._workers)
-            try:
+        try:
+            if self._patience > 0 and self._pool is None:
+                yield from InProcess().run(self._until_started(waiting, make_worker), make_worker)
+            first = list(islice(waiting, self._workers))
+            if len(first) == 1:
+                yield from InProcess().run(first, make_worker)
+            elif first:
+                self._pool = self._pool or _Pool(self._workers)
                 yield from self._pool.work(first, waiting, make_worker)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _until_started(
+        self, tasks: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
+    ) -> Iterator[TaskT]:
+        """Give tasks to this process until others, started in the meantime, can take them."""
+        until = time.monotonic() + self._patience
+        while self._pool is None or not self._pool.started():
+            if self._pool is None and time.monotonic() >= until:
+                self._pool = _Pool(self._workers)
+                self._pool.start(make_worker)
+            following = list(islice(tasks, 1))
+            if not following:
+                return
+            yield from following
 
     def close(self) -> None:
         """End the processes; another ``run`` would start new ones."""
         if self._pool is not None:
             self._pool.end()
             self._pool = None
-
-
-def _for_a_while(tasks: Iterator[TaskT], seconds: float) -> Iterator[TaskT]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            yield next(tasks)
-        except StopIteration:
-            return
 
 
 class _Pool:
@@ -94,7 +99,18 @@ class _Pool:
         theirs, self._ours = Pipe(duplex=False)
         # Forked, a process would inherit threads' locks; made anew, it has only what it is given.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _become_worker, (theirs,))
+        self._workers = workers
         self._makers = 0
+        self._starting: list[Future[None]] = []
+
+    def start(self, make_worker: MakeWorker[Any, Any]) -> None:
+        """Start the processes, and let them import what a worker needs."""
+        pickled = pickle.dumps(make_worker)
+        self._starting = [self._pool.submit(_import, pickled) for _ in range(self._workers)]
+
+    def started(self) -> bool:
+        """Say whether the processes can take tasks, or will never be able to."""
+        return all(future.done() for future in self._starting)
 
     def work(
         self, first: list[TaskT], waiting: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
@@ -134,6 +150,10 @@ def _become_worker(parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when it is over
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     one_thread()
+
+
+def _import(pickled: bytes) -> None:
+    pickle.loads(pickled)  # noqa: S301  from this program's own parent
 
 
 def _do(maker: int, pickled: bytes, task: Any) -> Any:

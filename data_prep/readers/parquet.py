@@ -20,12 +20,12 @@ from data_prep.readers.shapes import fields_of
 
 SUFFIXES = (".parquet",)
 BATCH_ROWS = 1024
-PIECE_BYTES = 32 * 2**20
+PIECE_BYTES = 8 * 2**20
 """Row groups of so many bytes, decoded, make a piece."""
 
 
 def pieces(config: SourceConfig) -> list[Piece]:
-    """Divide parquet files into pieces: consecutive row groups of some 32 MiB.
+    """Divide parquet files into pieces: consecutive row groups of some 8 MiB.
 
     Args:
         config: Path and columns.
