@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.executors import Begun
+from data_prep.executors import Begun, done
 from data_prep.files import atomic_write
 from data_prep.keys import KEYS, OFFERED, Records
 from data_prep.scratch import Scratch
@@ -48,7 +48,7 @@ class DropDuplicates:
         def work(part: int) -> Begun[dict[str, Any]]:
             with told_disk_errors(self.corpus):
                 record = self._do(part, scratch)
-            return Begun(lambda: record)
+            return done(record)
 
         return work
 
@@ -106,7 +106,7 @@ def without_duplicates(keys: Records) -> Records:
         first[1:] = (rivals["text"][1:] != rivals["text"][:-1]) | (
             rivals["text_rest"][1:] != rivals["text_rest"][:-1]
         )
-        # Rivals are neighbours, and stay where they were together.
+        # Rivals are neighbours: sorted, they take the places that they have together.
         keys[doubtful] = rivals
         stays[doubtful] = first
     offered = np.empty(int(stays.sum()), OFFERED)

@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from data_prep.files import atomic_write
 from data_prep.keys import KEYS, Records, in_order
 from data_prep.records import Span
-from data_prep.scratch import Scratch
+from data_prep.scratch import Scratch, Written
 from data_prep.shards import SCHEMA
 
 RUN_BYTES = 48 * 2**20
@@ -29,7 +28,7 @@ _DRAWN = ("text", "text_rest", "take", "row", "held_out")
 
 
 class RunWriter:
-    """Collects the spans of a unit and writes them as sorted runs.
+    """Collects the spans of a unit and writes them as sorted runs, which are not yet in place.
 
     Args:
         scratch: Where they go.
@@ -44,6 +43,7 @@ class RunWriter:
         self._source = source
         self._name = name
         self.rows: list[int] = []
+        self.written = Written()
         self.text_bytes = 0
         self._begin()
 
@@ -90,9 +90,15 @@ class RunWriter:
         keys["index"] = np.arange(len(keys))
         run = len(self.rows)
         batch_rows = min(max(1, len(keys) * _BATCH_BYTES // len(self._texts)), _MOST_BATCH_ROWS)
-        _write(self._scratch.run(self._unit, run), self._spans(), order, batch_rows)
-        with atomic_write(self._scratch.keys(self._unit, run)) as temporary:
-            keys[np.argsort(keys["text"])].tofile(temporary)
+        _write(
+            self.written.instead_of(self._scratch.run(self._unit, run)),
+            self._spans(),
+            order,
+            batch_rows,
+        )
+        keys[np.argsort(keys["text"])].tofile(
+            self.written.instead_of(self._scratch.keys(self._unit, run))
+        )
         self.rows.append(len(keys))
         self.text_bytes += len(self._texts)
         self._begin()
@@ -128,8 +134,7 @@ def _write(path: Path, spans: pa.RecordBatch, order: Records, batch_rows: int) -
     # Not compressed: lz4 would save a third of the space and cost more than the rest of writing.
     options = ipc.IpcWriteOptions(use_threads=False)
     with (
-        atomic_write(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
+        pa.OSFile(str(path), "wb") as sink,
         ipc.new_file(sink, SCHEMA, options=options) as writer,
     ):
         for first in range(0, len(order), batch_rows):

@@ -6,7 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -99,6 +105,7 @@ class _Pool:
         theirs, self._ours = Pipe(duplex=False)
         # Forked, a process would inherit threads' locks; made anew, it has only what it is given.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _become_worker, (theirs,))
+        self._rests = ThreadPoolExecutor(workers, thread_name_prefix="finish")
         self._workers = workers
         self._makers = 0
         self._starting: list[Future[None]] = []
@@ -126,9 +133,13 @@ class _Pool:
                 done, _ = wait(doing, return_when=FIRST_COMPLETED)
                 for future in done:
                     task, result = doing.pop(future), future.result()
+                    if not isinstance(result, Begun):
+                        yield task, result
+                        continue
+                    # A thread here does the rest, and waits for the disk; a process goes on.
+                    doing[self._rests.submit(result.finish)] = task
                     for following in islice(waiting, 1):
                         doing[self._pool.submit(do, following)] = following
-                    yield task, result
         except BrokenProcessPool:
             raise PipeError(
                 "a worker process has ended in the middle of its work, perhaps for want of memory; "
@@ -140,6 +151,7 @@ class _Pool:
         """End the processes at once, whatever they are at."""
         self._ours.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._rests.shutdown(wait=True, cancel_futures=True)
 
 
 _worker: tuple[int, Callable[[Any], Begun[Any]]] | None = None
@@ -156,11 +168,11 @@ def _import(pickled: bytes) -> None:
     pickle.loads(pickled)  # noqa: S301  from this program's own parent
 
 
-def _do(maker: int, pickled: bytes, task: Any) -> Any:
+def _do(maker: int, pickled: bytes, task: Any) -> Begun[Any]:
     global _worker  # noqa: PLW0603  a pool's process has no other place for what it keeps
     if _worker is None or _worker[0] != maker:
         _worker = maker, pickle.loads(pickled)()  # noqa: S301  from this program's own parent
-    return _worker[1](task).finish()
+    return _worker[1](task)
 
 
 def _end_with(parent: Connection) -> None:
