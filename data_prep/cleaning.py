@@ -5,7 +5,7 @@ import unicodedata
 
 from data_prep.config import CorpusConfig
 from data_prep.decontaminate import EvaluationTexts, Overlap
-from data_prep.records import Document, Span
+from data_prep.records import Document
 from data_prep.sentences import sentences
 from data_prep.spans import language_of
 
@@ -95,10 +95,10 @@ class Cleaner:
         """
         if document.problem is not None:
             return UNREADABLE
-        text = normalise(document.text)
+        text = document.text if document.plain else normalise(document.text)
         if (length := len(text.strip())) < self._least:
             return SHORT if length else EMPTY
-        if text == document.text and len(text) <= self._most:
+        if len(text) <= self._most and text == document.text:
             return document
         shorter = shorten(text, self._most, language_of(document, self._config))
         return document._replace(
@@ -107,28 +107,28 @@ class Cleaner:
             shortened=len(shorter) < len(text),
         )
 
-    def keeps(self, span: Span) -> str | None:
+    def keeps(self, text: str) -> str | None:
         """Say whether a span stays.
 
         Args:
-            span: A span of a cleaned document.
+            text: A span's text with its words in order, so that no run of them hides.
 
         Returns:
             None if it stays; otherwise one of ``REASONS``.
         """
-        if len(span.text) < self._least:
+        if len(text) < self._least:
             return SHORT
         if self._evaluation is None:
             return None
-        return CONTAMINATED if self.overlap(span) is not None else None
+        return CONTAMINATED if self.overlap(text) is not None else None
 
-    def overlap(self, span: Span) -> Overlap | None:
+    def overlap(self, text: str) -> Overlap | None:
         """Find what a span shares with an evaluation text.
 
         Args:
-            span: Any span.
+            text: As for ``keeps``.
 
         Returns:
             The first n-gram shared and the set; None if there is none.
         """
-        return None if self._evaluation is None else self._evaluation.overlap(span.text)
+        return None if self._evaluation is None else self._evaluation.overlap(text)

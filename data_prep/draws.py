@@ -7,6 +7,7 @@ different purposes are independent of one another.
 
 from functools import lru_cache
 from hashlib import blake2b
+from math import ceil
 
 BITS = 64
 _RANGE = 2**64
@@ -108,14 +109,19 @@ def below(limit: int, number: int) -> int:
     return (number * limit) >> BITS
 
 
-def happens(fraction: float, number: int) -> bool:
-    """Decide something that happens to a fraction of all draws.
+def bound(fraction: float) -> bytes:
+    """Say which draws something happens to that happens to a fraction of all.
 
     Args:
         fraction: From 0 (never) to 1 (always).
-        number: A draw.
 
     Returns:
-        Whether it happens for this draw.
+        It happens to the draws whose eight bytes are less. Bytes are compared as they are, which
+        takes less than making a number of them.
+
+    >>> draws(0, "cut").digest(b"doc-1") < bound(1.0)
+    True
     """
-    return number < fraction * _RANGE
+    first = ceil(fraction * _RANGE)
+    # Longer than eight bytes, it is above all of them.
+    return first.to_bytes(8) if first < _RANGE else b"\xff" * 9

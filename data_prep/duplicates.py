@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.executors import Begun
+from data_prep.executors import Begun, done
 from data_prep.files import atomic_write
 from data_prep.keys import KEYS, OFFERED, Records
 from data_prep.scratch import Scratch
@@ -48,7 +48,7 @@ class DropDuplicates:
         def work(part: int) -> Begun[dict[str, Any]]:
             with told_disk_errors(self.corpus):
                 record = self._do(part, scratch)
-            return Begun(lambda: record)
+            return done(record)
 
         return work
 
@@ -91,7 +91,8 @@ def without_duplicates(keys: Records) -> Records:
         stays; within a source the one with the lowest ``take``; within an identity the one with
         fewer sentences, and rather the one that is not shuffled.
     """
-    keys = keys[np.argsort(keys["text"], kind="stable")]
+    keys = keys[np.argsort(keys["text"])]
+    stays = np.ones(len(keys), bool)
     same = keys["text"][1:] == keys["text"][:-1]
     if same.any():
         doubtful = np.zeros(len(keys), bool)
@@ -105,11 +106,12 @@ def without_duplicates(keys: Records) -> Records:
         first[1:] = (rivals["text"][1:] != rivals["text"][:-1]) | (
             rivals["text_rest"][1:] != rivals["text_rest"][:-1]
         )
-        keys = np.concatenate([keys[~doubtful], rivals[first]])
-        keys = keys[np.lexsort((keys["text_rest"], keys["text"]))]
-    offered = np.empty(len(keys), OFFERED)
+        # Rivals are neighbours: sorted, they take the places that they have together.
+        keys[doubtful] = rivals
+        stays[doubtful] = first
+    offered = np.empty(int(stays.sum()), OFFERED)
     for name in OFFERED.names or ():
-        offered[name] = keys[name]
+        offered[name] = keys[name][stays]
     return offered
 
 

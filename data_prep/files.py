@@ -105,14 +105,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Yields:
         The temporary path to write to. It is removed if the block raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = temporary_for(path)
     try:
         yield temporary
         replace_durably(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def temporary_for(path: Path) -> Path:
+    """Name a file to write before it is put in place with ``replace_durably``.
+
+    Args:
+        path: Where the file belongs; its directory is made if need be.
+
+    Returns:
+        A path beside it that nobody else has.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 @contextmanager

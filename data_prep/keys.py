@@ -45,3 +45,21 @@ ORDERED = np.dtype(PLACE)
 
 Records = npt.NDArray[Any]
 """Records of one of these types."""
+
+Numbers = npt.NDArray[np.uint64]
+
+
+def in_order(first: Numbers, second: Numbers) -> npt.NDArray[np.int64]:
+    """Say in which order numbers are, most of which differ.
+
+    Args:
+        first: Drawn numbers or digests, shape (n,).
+        second: As many, which decide where the first are equal.
+
+    Returns:
+        The places, shape (n,), as ``numpy.lexsort`` gives them. Sorting by one number alone takes
+        a fraction of its time.
+    """
+    order = np.argsort(first)
+    ordered = first[order]
+    return np.lexsort((second, first)) if (ordered[1:] == ordered[:-1]).any() else order

@@ -11,19 +11,17 @@ import numpy as np
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
 from data_prep.files import atomic_write
-from data_prep.keys import OFFERED, ORDERED, Records
+from data_prep.keys import OFFERED, ORDERED, Numbers, Records, in_order
 from data_prep.mixture import mixture
 from data_prep.runs import gather
 from data_prep.scratch import Scratch
-from data_prep.selection import Threshold, distinct, held_out_threshold, threshold
+from data_prep.selection import ALL, Threshold, distinct, held_out_threshold, threshold
 from data_prep.writing import ORDER
 
 STAGE = "order"
 PARTITION_ROWS = 500_000
 MOST_TIED = 4096
 """Spans of one identity (of documents that share an id) up to which their texts decide."""
-
-_PARTED = np.dtype([*OFFERED.descr, ("training", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +65,32 @@ def decide(config: CorpusConfig, available: dict[str, int], parts: int, scratch:
     rows = sum(counts.values())
     offers = _Offers(scratch, parts)
     thresholds = tuple(
-        threshold(partial(offers.of_source, number), count, partial(_lowest_texts, scratch))
-        for number, count in enumerate(counts.values())
+        ALL
+        if count == available[name]
+        else threshold(partial(offers.of_source, number), count, partial(_lowest_texts, scratch))
+        for number, (name, count) in enumerate(counts.items())
     )
-    taken = partial(offers.taken, thresholds)
-    last = held_out_threshold(taken, rows, config.held_out_fraction)
+    # The numbers of the documents alone are a fraction of the records to copy.
+    numbers = partial(offers.taken, thresholds, "held_out")
+    last = held_out_threshold(numbers, rows, config.held_out_fraction)
 
-    def held_out() -> Iterator[Records]:
-        return (chunk[_is_held_out(chunk, last)] for chunk in taken())
+    def held_out() -> Iterator[Numbers]:
+        return (chunk[_are_held_out(chunk, last)] for chunk in numbers())
 
     held_out_rows = sum(map(len, held_out()))
-    documents = distinct(lambda: (chunk["held_out"] for chunk in taken()), rows)
+    documents = distinct(numbers, rows)
     if held_out_rows == rows:
         raise PipeError(
             f"held_out_fraction is {config.held_out_fraction} and the corpus has {documents} "
             "documents, so that none is left to train on; lower it, or give the sources more "
             "documents (or an id_field that tells them apart)."
         )
-    _write_order(taken, last, rows, scratch)
+    _write_order(partial(offers.taken, thresholds), last, rows, scratch)
     return Order(
         tuple(counts.values()),
         held_out_rows,
         documents,
-        distinct(lambda: (chunk["held_out"] for chunk in held_out()), rows),
+        distinct(held_out, rows),
     )
 
 
@@ -107,19 +108,20 @@ class _Offers:
     def of_source(self, source: int) -> Iterator[Records]:
         return (chunk[chunk["source"] == source] for chunk in self)
 
-    def taken(self, thresholds: tuple[Threshold, ...]) -> Iterator[Records]:
+    def taken(
+        self, thresholds: tuple[Threshold, ...], field: str | None = None
+    ) -> Iterator[Records]:
         for chunk in self:
             chosen = np.zeros(len(chunk), bool)
             for source, limit in enumerate(thresholds):
-                places = np.flatnonzero(chunk["source"] == source)
-                chosen[places] = limit.chooses(chunk[places])
-            yield chunk[chosen]
+                chosen |= (chunk["source"] == source) & limit.chooses(chunk)
+            yield (chunk if field is None else chunk[field])[chosen]
 
 
-def _is_held_out(chunk: Records, last: int | None) -> Records:
+def _are_held_out(numbers: Numbers, last: int | None) -> Records:
     if last is None:
-        return np.zeros(len(chunk), bool)
-    return np.asarray(chunk["held_out"] <= np.uint64(last))
+        return np.zeros(len(numbers), bool)
+    return np.asarray(numbers <= np.uint64(last))
 
 
 def _write_order(
@@ -133,31 +135,26 @@ def _write_order(
     for chunk in taken():
         _scatter(chunk, last, partitions, directory)
     with atomic_write(scratch.order(ORDER)) as temporary, temporary.open("wb") as file:
-        # Each partition is sorted twice, which costs less than another file would.
-        for training in (0, 1):
-            for number in range(partitions):
-                _sorted_places(directory / str(number), training, scratch).tofile(file)
+        for number in range(2 * partitions):
+            _sorted_places(directory / str(number), scratch).tofile(file)
     shutil.rmtree(directory)
 
 
 def _scatter(chunk: Records, last: int | None, partitions: int, directory: Path) -> None:
-    parted = np.empty(len(chunk), _PARTED)
-    for name in OFFERED.names or ():
-        parted[name] = chunk[name]
-    parted["training"] = ~_is_held_out(chunk, last)
-    # The highest bits of a row's number choose its partition, so partitions are in order.
+    # The highest bits of a row's number choose its partition, so partitions are in order, and
+    # those of the held-out rows come before the others.
     numbers = ((chunk["row"] >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)
+    numbers[~_are_held_out(chunk["held_out"], last)] += np.uint64(partitions)
     order = np.argsort(numbers, kind="stable")
-    bounds = np.searchsorted(numbers[order], np.arange(partitions + 1, dtype=np.uint64))
-    for number in range(partitions):
+    bounds = np.searchsorted(numbers[order], np.arange(2 * partitions + 1, dtype=np.uint64))
+    for number in range(2 * partitions):
         with (directory / str(number)).open("ab") as file:
-            parted[order[bounds[number] : bounds[number + 1]]].tofile(file)
+            chunk[order[bounds[number] : bounds[number + 1]]].tofile(file)
 
 
-def _sorted_places(path: Path, training: int, scratch: Scratch) -> Records:
-    parted = np.fromfile(path, _PARTED)
-    parted = parted[parted["training"] == training]
-    parted = parted[np.lexsort((parted["text"], parted["row"]))]
+def _sorted_places(path: Path, scratch: Scratch) -> Records:
+    parted = np.fromfile(path, OFFERED)
+    parted = parted[in_order(parted["row"], parted["text"])]
     places = np.empty(len(parted), ORDERED)
     for name in ORDERED.names or ():
         places[name] = parted[name]

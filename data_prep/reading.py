@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from data_prep.cleaning import Cleaner
 from data_prep.config import CorpusConfig
 from data_prep.executors import Begun
 from data_prep.left_out import noting
-from data_prep.records import Document, Span
+from data_prep.records import Document
 from data_prep.runs import RunWriter
-from data_prep.scratch import Scratch
+from data_prep.scratch import Scratch, Written
 from data_prep.sources import read_piece
-from data_prep.spans import Cutter, spans_of
+from data_prep.spans import Cutter
 from data_prep.units import Unit
 from data_prep.writing import told_disk_errors
 
@@ -40,22 +41,22 @@ class ReadUnits:
         """Make the worker where it runs.
 
         Returns:
-            Takes the number of a unit; gives what ``read_unit`` gives.
+            Takes the number of a unit; gives the record that ``read_unit`` gives.
         """
         cleaner, scratch = Cleaner(self.config), Scratch(self.corpus)
 
         def work(number: int) -> Begun[dict[str, Any]]:
             with told_disk_errors(self.corpus):
-                record = read_unit(self.units[number], self.config, cleaner, scratch)
-            return Begun(lambda: record)
+                written, record = read_unit(self.units[number], self.config, cleaner, scratch)
+            return Begun(partial(_finish, self.corpus, number, written, record), written.remove)
 
         return work
 
 
 def read_unit(
     unit: Unit, config: CorpusConfig, cleaner: Cleaner, scratch: Scratch
-) -> dict[str, Any]:
-    """Read a unit, and write its spans and then its record.
+) -> tuple[Written, dict[str, Any]]:
+    """Read a unit, and write its spans.
 
     Args:
         unit: The unit.
@@ -64,8 +65,9 @@ def read_unit(
         scratch: Where the spans go.
 
     Returns:
-        The record: ``documents`` read, how many of them were ``normalised`` and ``shortened``,
-        spans ``dropped`` by reason, ``rows`` of each run, and the bytes of their texts.
+        What was written, to be put in place before its record, and the record: ``documents`` read,
+        how many of them were ``normalised`` and ``shortened``, spans ``dropped`` by reason,
+        ``rows`` of each run, and the bytes of their texts.
 
     Raises:
         PipeError: A document cannot be read.
@@ -76,7 +78,7 @@ def read_unit(
     cutter = Cutter(config)
     dropped: Counter[str] = Counter()
     number = normalised = shortened = 0
-    with noting(scratch.left_out(unit.number)) as note:
+    with runs.written, noting(scratch.left_out(unit.number)) as note:
         for document in _documents(unit, config):
             number += 1
             cleaned = cleaner.clean(document)
@@ -85,23 +87,21 @@ def read_unit(
                 if document.problem is not None:
                     note(cleaned, source=document.source, problem=document.problem)
                 continue
-            spans, held_out, places = cutter.cut(cleaned)
+            spans, texts, held_out, places = cutter.cut(cleaned)
             if not spans:
                 dropped["empty"] += 1
                 continue
             normalised += cleaned.normalised
             shortened += cleaned.shortened
-            for span, plain, place in zip(
-                spans, _plain(spans, cleaned, config), places, strict=True
-            ):
-                if (reason := cleaner.keeps(plain)) is None:
+            for span, text, place in zip(spans, texts, places, strict=True):
+                if (reason := cleaner.keeps(text)) is None:
                     runs.add(span, held_out, place)
                     continue
                 dropped[reason] += 1
-                if (overlap := cleaner.overlap(plain)) is not None:
+                if (overlap := cleaner.overlap(text)) is not None:
                     note(reason, source=span.source, doc_id=span.doc_id, **asdict(overlap))
-    runs.flush()
-    record = {
+        runs.flush()
+    return runs.written, {
         "documents": number,
         "normalised": normalised,
         "shortened": shortened,
@@ -109,16 +109,14 @@ def read_unit(
         "rows": runs.rows,
         "text_bytes": runs.text_bytes,
     }
-    scratch.finish(STAGE, unit.number, record)
+
+
+def _finish(corpus: Path, number: int, written: Written, record: dict[str, Any]) -> dict[str, Any]:
+    """Put a unit's runs in place, and then its record."""
+    with told_disk_errors(corpus):
+        written.put_in_place()
+        Scratch(corpus).finish(STAGE, number, record)
     return record
-
-
-def _plain(spans: list[Span], document: Document, config: CorpusConfig) -> list[Span]:
-    """The same spans with their words in order, so that no run of words hides from cleaning."""
-    for span in spans:
-        if span.words_shuffled:
-            return spans_of(document, config.model_copy(update={"word_shuffle_fraction": 0.0}))
-    return spans
 
 
 def _documents(unit: Unit, config: CorpusConfig) -> Iterator[Document]:

@@ -19,6 +19,7 @@ class Document(NamedTuple):
         role: Whether it is a passage or a question.
         normalised: Whether cleaning changed its characters.
         shortened: Whether cleaning cut off its end.
+        plain: Whether it is known to be plain; see ``data_prep.characters``.
         problem: Why it could not be read, in a sentence; None if it could.
     """
 
@@ -28,6 +29,7 @@ class Document(NamedTuple):
     role: Role
     normalised: bool = False
     shortened: bool = False
+    plain: bool = False
     problem: str | None = None
 
 

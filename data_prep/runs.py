@@ -4,6 +4,7 @@ A run is as much as fits into memory. In whatever run its spans lie, a shard's r
 there, since runs and rows are in the same order.
 """
 
+from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -12,22 +13,22 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from data_prep.files import atomic_write
-from data_prep.keys import KEYS, Records
+from data_prep.keys import KEYS, Records, in_order
 from data_prep.records import Span
-from data_prep.scratch import Scratch
+from data_prep.scratch import Scratch, Written
 from data_prep.shards import SCHEMA
 
 RUN_BYTES = 48 * 2**20
 RUN_SPANS = 250_000
 # What is read together when one span of it is wanted: little enough to be read for nothing.
 _BATCH_BYTES = 64 * 2**10
+_MOST_BATCH_ROWS = 4096
 _DIGEST_BYTES = 16
 _DRAWN = ("text", "text_rest", "take", "row", "held_out")
 
 
 class RunWriter:
-    """Collects the spans of a unit and writes them as sorted runs.
+    """Collects the spans of a unit and writes them as sorted runs, which are not yet in place.
 
     Args:
         scratch: Where they go.
@@ -42,17 +43,19 @@ class RunWriter:
         self._source = source
         self._name = name
         self.rows: list[int] = []
+        self.written = Written()
         self.text_bytes = 0
         self._begin()
 
     def _begin(self) -> None:
-        self._texts: list[bytes] = []
+        # Texts one behind the other, as Arrow has them; the collector would visit so many objects.
+        self._texts = bytearray()
+        self._ends = array("i", [0])
         self._doc_ids: list[str] = []
         self._roles: list[str] = []
         self._first: list[int] = []
         self._sentences: list[int] = []
         self._shuffled: list[bool] = []
-        self._bytes = 0
         self._digests = bytearray()
 
     def add(self, span: Span, held_out: bytes, place: bytes) -> None:
@@ -67,37 +70,41 @@ class RunWriter:
         content = text.encode()
         digest = blake2b(content, digest_size=_DIGEST_BYTES).digest()
         self._digests += digest + place + held_out
-        # Columns, and not the spans themselves: so many objects would keep the collector busy.
-        self._texts.append(content)
+        self._texts += content
+        self._ends.append(len(self._texts))
         self._doc_ids.append(doc_id)
         self._roles.append(role)
         self._first.append(first)
         self._sentences.append(sentences)
         self._shuffled.append(shuffled)
-        self._bytes += len(content)
-        if self._bytes >= RUN_BYTES or len(self._texts) >= RUN_SPANS:
+        if len(self._texts) >= RUN_BYTES or len(self._doc_ids) >= RUN_SPANS:
             self.flush()
 
     def flush(self) -> None:
         """Write what has been collected as a run."""
-        if not self._texts:
+        if not self._doc_ids:
             return
         keys = self._keys()
-        order = np.lexsort((keys["text"], keys["row"]))
+        order = in_order(keys["row"], keys["text"])
         keys = keys[order]
         keys["index"] = np.arange(len(keys))
         run = len(self.rows)
-        table = self._table().take(pa.array(order))
-        batch_rows = max(1, len(keys) * _BATCH_BYTES // max(self._bytes, 1))
-        _write_table(self._scratch.run(self._unit, run), table, min(batch_rows, 4096))
-        with atomic_write(self._scratch.keys(self._unit, run)) as temporary:
-            keys[np.argsort(keys["text"], kind="stable")].tofile(temporary)
+        batch_rows = min(max(1, len(keys) * _BATCH_BYTES // len(self._texts)), _MOST_BATCH_ROWS)
+        _write(
+            self.written.instead_of(self._scratch.run(self._unit, run)),
+            self._spans(),
+            order,
+            batch_rows,
+        )
+        keys[np.argsort(keys["text"])].tofile(
+            self.written.instead_of(self._scratch.keys(self._unit, run))
+        )
         self.rows.append(len(keys))
-        self.text_bytes += self._bytes
+        self.text_bytes += len(self._texts)
         self._begin()
 
     def _keys(self) -> Records:
-        keys = np.zeros(len(self._texts), KEYS)
+        keys = np.zeros(len(self._doc_ids), KEYS)
         drawn = np.frombuffer(self._digests, ">u8").reshape(-1, len(_DRAWN))
         for column, name in enumerate(_DRAWN):
             keys[name] = drawn[:, column]
@@ -108,28 +115,30 @@ class RunWriter:
         keys["run"] = len(self.rows)
         return keys
 
-    def _table(self) -> pa.Table:
+    def _spans(self) -> pa.RecordBatch:
+        count = len(self._doc_ids)
         columns = [
-            pa.array(self._texts, pa.string()),
+            pa.StringArray.from_buffers(count, pa.py_buffer(self._ends), pa.py_buffer(self._texts)),
             pa.array(self._doc_ids, pa.string()),
-            pa.repeat(self._name, len(self._texts)),
+            pa.repeat(self._name, count),
             pa.array(self._roles, pa.string()),
             pa.array(self._first, pa.int32()),
             pa.array(self._sentences, pa.int32()),
             pa.array(self._shuffled, pa.bool_()),
         ]
-        return pa.table(columns, schema=SCHEMA)
+        return pa.record_batch(columns, schema=SCHEMA)
 
 
-def _write_table(path: Path, table: pa.Table, batch_rows: int) -> None:
+def _write(path: Path, spans: pa.RecordBatch, order: Records, batch_rows: int) -> None:
+    """Write spans in another order, batch by batch, so that there is no second copy of them."""
     # Not compressed: lz4 would save a third of the space and cost more than the rest of writing.
     options = ipc.IpcWriteOptions(use_threads=False)
     with (
-        atomic_write(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
+        pa.OSFile(str(path), "wb") as sink,
         ipc.new_file(sink, SCHEMA, options=options) as writer,
     ):
-        writer.write_table(table, max_chunksize=batch_rows)
+        for first in range(0, len(order), batch_rows):
+            writer.write_batch(spans.take(pa.array(order[first : first + batch_rows])))
 
 
 def gather(scratch: Scratch, places: Records) -> pa.Table:

@@ -2,10 +2,10 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json, write_json
+from data_prep.files import read_json, replace_durably, temporary_for, write_json
 
 DIRECTORY = ".prep"
 
@@ -109,3 +109,49 @@ class Scratch:
 
     def _record(self, stage: str, number: int) -> Path:
         return self._records(stage) / ("begun.json" if number < 0 else f"{number:06d}.json")
+
+
+class Written:
+    """Files that are written and not yet in place, since waiting for the disk needs no processor.
+
+    As a context manager it removes them if the block raises.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[tuple[Path, Path]] = []
+
+    def instead_of(self, path: Path) -> Path:
+        """Say where to write a file.
+
+        Args:
+            path: Where it belongs.
+
+        Returns:
+            Where it is until ``put_in_place``.
+        """
+        temporary = temporary_for(path)
+        self._files.append((temporary, path))
+        return temporary
+
+    def put_in_place(self) -> None:
+        """Make the files durable and put them where they belong; none is left if that fails.
+
+        Raises:
+            OSError: The disk refuses one.
+        """
+        with self:
+            for temporary, path in self._files:
+                replace_durably(temporary, path)
+
+    def remove(self) -> None:
+        """Remove what is not in place."""
+        for temporary, _ in self._files:
+            temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Remove what is not in place if there was an error."""
+        if error is not None:
+            self.remove()

@@ -10,7 +10,7 @@ _BLANKS = "\xa0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B
 _ASCII_WHITESPACE = dict.fromkeys(_LINE_ENDS, "\n") | dict.fromkeys(_BLANKS, " ")
 
 
-def sentences(text: str, language: str = "en") -> list[str]:
+def sentences(text: str, language: str = "en", plain: bool = False) -> list[str]:
     """Split a text into sentences and lose nothing.
 
     Whitespace stays with the sentence it follows (at the start of the text, with the one it
@@ -19,6 +19,7 @@ def sentences(text: str, language: str = "en") -> list[str]:
     Args:
         text: Any text without lone surrogates.
         language: ISO 639-1 code of the rules to use.
+        plain: Whether the text is known to be plain; see ``data_prep.characters``.
 
     Returns:
         The sentences; joined, they are the text. Empty for the empty text.
@@ -26,7 +27,7 @@ def sentences(text: str, language: str = "en") -> list[str]:
     >>> sentences("Dr. Smith agreed.  Nobody else did.")
     ['Dr. Smith agreed.  ', 'Nobody else did.']
     """
-    pieces: list[str] = segment(language, _with_ascii_whitespace(text))
+    pieces: list[str] = segment(language, text if plain else _with_ascii_whitespace(text))
     if "".join(pieces) == text and not any(map(str.isspace, pieces)):
         return pieces
     found: list[str] = []

@@ -86,8 +86,14 @@ def read_piece(config: SourceConfig, piece: Piece) -> Iterator[Document]:
     try:
         for number, found in enumerate(finds):
             if not isinstance(found, PipeError):
-                role = found.role or config.role
-                yield Document(config.name, clean(found.doc_id), clean(found.text), role)
+                doc_id, text, role, plain = found
+                yield Document(
+                    config.name,
+                    clean(doc_id),
+                    text if plain else clean(text),
+                    role or config.role,
+                    plain=plain,
+                )
             elif config.on_error == "stop":
                 raise found
             else:

@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from data_prep.config import CorpusConfig
-from data_prep.draws import below, draws, happens, key_of
+from data_prep.draws import below, bound, draws, key_of
 from data_prep.records import Document, Span
 from data_prep.sentences import sentences
 
@@ -21,11 +21,13 @@ class Cut(NamedTuple):
 
     Attributes:
         spans: The spans, in order.
+        texts: Their texts with the words in order.
         held_out: Eight bytes: the lowest documents are held out.
         places: For each span sixteen bytes: the lowest eight are taken; the others give its row.
     """
 
     spans: list[Span]
+    texts: list[str]
     held_out: bytes
     places: list[bytes]
 
@@ -90,16 +92,17 @@ class Cutter:
         self._config = config
         self._of_document = draws(config.seed, *OF_A_DOCUMENT)
         self._of_span = draws(config.seed, *OF_A_SPAN)
-        self._sources: dict[tuple[str, str], tuple[bytes, str, float]] = {}
+        self._shuffle_below = bound(config.word_shuffle_fraction)
+        self._sources: dict[tuple[str, str], tuple[bytes, str, bytes]] = {}
 
-    def _of_source(self, document: Document) -> tuple[bytes, str, float]:
-        """What all keys of a source begin with, its language, and how likely it is to be cut."""
+    def _of_source(self, document: Document) -> tuple[bytes, str, bytes]:
+        """What all keys of a source begin with, its language, and which documents are cut."""
         place = (document.source, document.role)
         if place not in self._sources:
             self._sources[place] = (
                 key_of(document.source, ""),
                 language_of(document, self._config),
-                cut_fraction_of(document, self._config),
+                bound(cut_fraction_of(document, self._config)),
             )
         return self._sources[place]
 
@@ -114,41 +117,35 @@ class Cutter:
         """
         text = document.text.strip()
         if not text:
-            return Cut([], b"", [])
-        config = self._config
-        prefix, language, cut_fraction = self._of_source(document)
+            return Cut([], [], b"", [])
+        prefix, language, cut_below = self._of_source(document)
         key = prefix + key_of(document.doc_id)
         drawn = self._of_document.digest(key)
-        parts = sentences(document.text, language)
-        if happens(cut_fraction, int.from_bytes(drawn[:8])):
-            lengths = _run_lengths(len(parts), config, key)
-            firsts = list(accumulate(lengths, initial=0))
+        parts = sentences(document.text, language, document.plain)
+        if drawn[:8] < cut_below:
+            lengths = _run_lengths(len(parts), self._config, key)
+            firsts = list(accumulate(lengths[:-1], initial=0))
             texts = [
                 "".join(parts[first : first + length]).strip()
-                for first, length in zip(firsts, lengths, strict=False)
+                for first, length in zip(firsts, lengths, strict=True)
             ]
         else:
             lengths, firsts, texts = [len(parts)], [0], [text]
         spans, places = [], []
-        for whole, first, length in zip(texts, firsts, lengths, strict=False):
+        for whole, first, length in zip(texts, firsts, lengths, strict=True):
             numbers = self._of_span.digest(b"%b\0%d" % (key, first))
-            shuffled = whole
-            if happens(config.word_shuffle_fraction, int.from_bytes(numbers[16:])):
-                identity = (document.source, document.doc_id, first)
-                shuffled = shuffle_words(whole, config.seed, *identity)
-            spans.append(
-                Span(
-                    shuffled,
-                    document.doc_id,
-                    document.source,
-                    document.role,
-                    first,
-                    length,
-                    shuffled != whole,
-                )
-            )
+            spans.append(self._span(document, whole, first, length, numbers[16:]))
             places.append(numbers[:16])
-        return Cut(spans, drawn[8:], places)
+        return Cut(spans, texts, drawn[8:], places)
+
+    def _span(
+        self, document: Document, whole: str, first: int, length: int, shuffle: bytes
+    ) -> Span:
+        source, doc_id, _, role, *_ = document
+        text = whole
+        if shuffle < self._shuffle_below:
+            text = shuffle_words(whole, self._config.seed, source, doc_id, first)
+        return Span(text, doc_id, source, role, first, length, text != whole)
 
 
 def shuffle_words(text: str, seed: int, *identity: str | int) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.errors import PipeError
-from data_prep.executors import Begun
+from data_prep.executors import Begun, done
 from data_prep.keys import ORDERED, Records
 from data_prep.runs import gather
 from data_prep.scratch import Scratch
@@ -79,7 +79,7 @@ class WriteShards:
                 ]
                 record = {"shards": shards}
                 scratch.finish(STAGE, task, record)
-            return Begun(lambda: record)
+            return done(record)
 
         return work
 

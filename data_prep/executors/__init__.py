@@ -8,6 +8,7 @@ rest of a task, which needs no model, to its executor: it may be done while the 
 import importlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 TaskT = TypeVar("TaskT")
@@ -23,12 +24,26 @@ class Begun(Generic[ResultT]):
     """A task that its worker is done with, but for a rest; one of the two is called, once.
 
     Attributes:
-        finish: Does the rest, in whatever thread, and gives the task's result.
+        finish: Does the rest, in whatever thread, and gives the task's result. It may have to
+            travel by pickle.
         drop: Lets go of what the rest would have needed.
     """
 
     finish: Callable[[], ResultT]
     drop: Callable[[], None] = _nothing
+
+
+def done(result: ResultT) -> Begun[ResultT]:
+    """Make a task of which nothing is left to do.
+
+    Args:
+        result: What came out of it.
+    """
+    return Begun(partial(_same, result))
+
+
+def _same(result: ResultT) -> ResultT:
+    return result
 
 
 MakeWorker: TypeAlias = Callable[[], Callable[[TaskT], Begun[ResultT]]]

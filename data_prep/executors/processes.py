@@ -6,7 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -18,7 +24,7 @@ from data_prep.errors import PipeError
 from data_prep.executors import Begun, MakeWorker, ResultT, TaskT
 from data_prep.executors.in_process import InProcess
 
-PATIENCE = 1.0
+PATIENCE = 0.3
 """Seconds after which other processes are worth their start."""
 
 
@@ -36,9 +42,9 @@ def available_cores() -> int:
 class Processes:
     """As many workers as wanted, each in a process of its own.
 
-    Tasks that are done within a second are done in this process: starting others takes as long.
-    The processes stay for the next ``run``, until ``close``, the end of this object, or a run that
-    ends early.
+    This process works alone until its patience ends, and goes on while the others start: little
+    work is done sooner here. The processes stay for the next ``run``, until ``close``, the end of
+    this object, or a run that ends early.
 
     Args:
         workers: How many; None takes the cores that this process may use.
@@ -58,33 +64,38 @@ class Processes:
         if self._workers == 1:
             yield from InProcess().run(waiting, make_worker)
             return
-        if self._patience > 0 and self._pool is None:
-            yield from InProcess().run(_for_a_while(waiting, self._patience), make_worker)
-        first = list(islice(waiting, self._workers))
-        if len(first) == 1:
-            yield from InProcess().run(first, make_worker)
-        elif first:
-            self._pool = self._pool or _Pool(self._workers)
-            try:
+        try:
+            if self._patience > 0 and self._pool is None:
+                yield from InProcess().run(self._until_started(waiting, make_worker), make_worker)
+            first = list(islice(waiting, self._workers))
+            if len(first) == 1:
+                yield from InProcess().run(first, make_worker)
+            elif first:
+                self._pool = self._pool or _Pool(self._workers)
                 yield from self._pool.work(first, waiting, make_worker)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _until_started(
+        self, tasks: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
+    ) -> Iterator[TaskT]:
+        """Give tasks to this process until others, started in the meantime, can take them."""
+        until = time.monotonic() + self._patience
+        while self._pool is None or not self._pool.started():
+            if self._pool is None and time.monotonic() >= until:
+                self._pool = _Pool(self._workers)
+                self._pool.start(make_worker)
+            following = list(islice(tasks, 1))
+            if not following:
+                return
+            yield from following
 
     def close(self) -> None:
         """End the processes; another ``run`` would start new ones."""
         if self._pool is not None:
             self._pool.end()
             self._pool = None
-
-
-def _for_a_while(tasks: Iterator[TaskT], seconds: float) -> Iterator[TaskT]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            yield next(tasks)
-        except StopIteration:
-            return
 
 
 class _Pool:
@@ -94,7 +105,19 @@ class _Pool:
         theirs, self._ours = Pipe(duplex=False)
         # Forked, a process would inherit threads' locks; made anew, it has only what it is given.
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _become_worker, (theirs,))
+        self._rests = ThreadPoolExecutor(workers, thread_name_prefix="finish")
+        self._workers = workers
         self._makers = 0
+        self._starting: list[Future[None]] = []
+
+    def start(self, make_worker: MakeWorker[Any, Any]) -> None:
+        """Start the processes, and let them import what a worker needs."""
+        pickled = pickle.dumps(make_worker)
+        self._starting = [self._pool.submit(_import, pickled) for _ in range(self._workers)]
+
+    def started(self) -> bool:
+        """Say whether the processes can take tasks, or will never be able to."""
+        return all(future.done() for future in self._starting)
 
     def work(
         self, first: list[TaskT], waiting: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
@@ -110,9 +133,13 @@ class _Pool:
                 done, _ = wait(doing, return_when=FIRST_COMPLETED)
                 for future in done:
                     task, result = doing.pop(future), future.result()
+                    if not isinstance(result, Begun):
+                        yield task, result
+                        continue
+                    # A thread here does the rest, and waits for the disk; a process goes on.
+                    doing[self._rests.submit(result.finish)] = task
                     for following in islice(waiting, 1):
                         doing[self._pool.submit(do, following)] = following
-                    yield task, result
         except BrokenProcessPool:
             raise PipeError(
                 "a worker process has ended in the middle of its work, perhaps for want of memory; "
@@ -124,6 +151,7 @@ class _Pool:
         """End the processes at once, whatever they are at."""
         self._ours.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._rests.shutdown(wait=True, cancel_futures=True)
 
 
 _worker: tuple[int, Callable[[Any], Begun[Any]]] | None = None
@@ -136,11 +164,15 @@ def _become_worker(parent: Connection) -> None:
     one_thread()
 
 
-def _do(maker: int, pickled: bytes, task: Any) -> Any:
+def _import(pickled: bytes) -> None:
+    pickle.loads(pickled)  # noqa: S301  from this program's own parent
+
+
+def _do(maker: int, pickled: bytes, task: Any) -> Begun[Any]:
     global _worker  # noqa: PLW0603  a pool's process has no other place for what it keeps
     if _worker is None or _worker[0] != maker:
         _worker = maker, pickle.loads(pickled)()  # noqa: S301  from this program's own parent
-    return _worker[1](task).finish()
+    return _worker[1](task)
 
 
 def _end_with(parent: Connection) -> None:

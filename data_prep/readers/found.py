@@ -16,11 +16,13 @@ class Found(NamedTuple):
         doc_id: Names it within its source.
         text: Its text.
         role: Its role; None for that of its source.
+        plain: Whether it is known to be plain; see ``data_prep.characters``.
     """
 
     doc_id: str
     text: str
     role: Role | None = None
+    plain: bool = False
 
 
 Finds = Iterator[Found | PipeError]

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.characters import are_plain
 from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from data_prep.pieces import Piece
@@ -18,12 +20,12 @@ from data_prep.readers.shapes import fields_of
 
 SUFFIXES = (".parquet",)
 BATCH_ROWS = 1024
-PIECE_BYTES = 32 * 2**20
+PIECE_BYTES = 8 * 2**20
 """Row groups of so many bytes, decoded, make a piece."""
 
 
 def pieces(config: SourceConfig) -> list[Piece]:
-    """Divide parquet files into pieces: consecutive row groups of some 32 MiB.
+    """Divide parquet files into pieces: consecutive row groups of some 8 MiB.
 
     Args:
         config: Path and columns.
@@ -66,7 +68,10 @@ def read(config: SourceConfig, piece: Piece) -> Finds:
         groups = range(file.num_row_groups)[piece.first : piece.stop]
         row = sum(file.metadata.row_group(group).num_rows for group in range(piece.first))
         columns = [name for name in _columns(config) if name in file.schema_arrow.names]
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns):
+        batches = file.iter_batches(
+            BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False
+        )
+        for batch in batches:
             if (sound := _sound(batch, config, piece, row)) is not None:
                 yield from sound
                 row += batch.num_rows
@@ -156,7 +161,7 @@ def _sound(
     except UnicodeDecodeError:
         return None
     names = ids[0] if ids else [f"{piece.name}:{first + row}" for row in range(len(texts))]
-    return list(map(Found, names, texts))
+    return list(map(Found, names, texts, repeat(None), are_plain(columns[0])))
 
 
 def _rows(batch: pa.RecordBatch, path: str, first: int) -> list[dict[str, Any] | PipeError]:

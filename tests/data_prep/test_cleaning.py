@@ -105,9 +105,9 @@ def test_spans_that_are_left_out(tmp_path) -> None:
     run = "one two three four five six seven eight nine ten eleven twelve thirteen"
     write_jsonl(tmp_path / "sts.jsonl", [{"sentence1": f"It says: {run}.", "score": 1}])
     cleaner = Cleaner(config(decontaminate=(str(tmp_path),), min_characters=3))
-    assert cleaner.keeps(span("ab")) == SHORT
-    assert cleaner.keeps(span("abc")) is None
-    taken = span(f"He said ONE, {run[4:]} and so on.")
+    assert cleaner.keeps("ab") == SHORT
+    assert cleaner.keeps("abc") is None
+    taken = f"He said ONE, {run[4:]} and so on."
     assert cleaner.keeps(taken) == CONTAMINATED
     overlap = cleaner.overlap(taken)
     assert overlap is not None

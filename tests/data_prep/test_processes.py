@@ -27,6 +27,14 @@ def test_every_task_once_in_several_processes():
     assert os.getpid() not in processes
 
 
+def test_this_process_works_until_the_others_have_started():
+    results = dict(Processes(2, patience=0.01).run(range(300), Squares()))
+    assert {task: square for task, (square, _) in results.items()} == {n: n * n for n in range(300)}
+    processes = {process for _, process in results.values()}
+    assert os.getpid() in processes
+    assert len(processes) > 1
+
+
 @pytest.mark.parametrize("tasks", [[], [3], range(5)])
 def test_little_work_is_done_here(tasks):
     results = dict(Processes(4).run(tasks, Squares()))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.config import CorpusConfig, SourceConfig
-from data_prep.draws import below, draw, happens
+from data_prep.draws import below, bound, draw
 from data_prep.records import Document, Span
 from data_prep.sentences import sentences
 from data_prep.spans import shuffle_words, spans_of
@@ -116,5 +116,18 @@ def test_draws_are_pinned() -> None:
     assert draw(0, "cut", "web", "doc-1") == 1671680625932230994
     assert below(10, 0) == 0
     assert below(10, 2**64 - 1) == 9
-    assert happens(1.0, 2**64 - 1)
-    assert not happens(0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "number", "happens"),
+    [
+        (0.0, 0, False),
+        (1.0, 2**64 - 1, True),
+        (0.5, 2**63 - 1, True),
+        (0.5, 2**63, False),
+        (2**-70, 0, True),
+        (2**-70, 1, False),
+    ],
+)
+def test_what_happens_to_a_fraction_of_all_draws(fraction, number, happens) -> None:
+    assert (number.to_bytes(8) < bound(fraction)) is happens
