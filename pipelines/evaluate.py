@@ -26,6 +26,7 @@ from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import check_mteb
+from student.evaluation.resampled_spans import RESAMPLES
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import as_dict, render
@@ -143,14 +144,14 @@ def _held_out(
     for place, contender in enumerate(contenders[len(teachers) :], start=len(teachers)):
         if contender.embed is not None:
             vectors[str(place)] = contender.embed(rows.texts, rows.roles)
-    agreement = held_out_agreement(rows.target_NT, vectors)
+    agreement = held_out_agreement(rows.target_NT, vectors, resamples=RESAMPLES)
     measured = {int(head.head): head for head in agreement.heads}
     # The start's space is not the target's, nor is that of a teacher outside it, whatever their
     # width: a cosine would mean nothing.
     outside = [place for place, teacher in enumerate(teachers) if not teacher.weight]
     for place in (*outside, len(teachers)):
         if place in measured:
-            measured[place] = replace(measured[place], cosine=None)
+            measured[place] = measured[place].without_cosine()
     return [
         replace(measured[place], head=contender.name) if place in measured else None
         for place, contender in enumerate(contenders)

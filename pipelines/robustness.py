@@ -3,7 +3,8 @@
 Every task is scored without an instruction, with one, and with paraphrases of it.
 ``RUN/eval/robustness.json`` is an object of ``models`` and ``paper``, as in
 ``student.evaluation.robustness.robustness_dict``, ``stage`` (of the student; null without one),
-``revisions`` (by model, a digest of its weights and prompts), ``options`` (what asks for the same), ``paraphrases`` (the user's file; null for the built-in ones) and ``table`` (plain text).
+``revisions`` (by model, a digest of its weights and prompts), ``options`` (what asks for the same),
+``paraphrases`` (the user's file; null for the built-in ones) and ``table`` (plain text).
 ``RUN/eval/robustness/`` keeps every finished score: ``sets/DIGEST.json`` and ``.npz`` of sets in a
 directory, ``results/`` and ``items/`` as in ``pipelines.evaluate_mteb``.
 """
