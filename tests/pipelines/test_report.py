@@ -130,6 +130,13 @@ def test_a_directory_that_does_not_exist_is_refused(run):
     assert "is no directory" in done.output
 
 
+def test_a_file_that_cannot_be_written_is_called_what_the_user_calls_it(run):
+    to = run.directory / ("r" * 250)
+    done = CliRunner().invoke(cli, ["report", "--run", str(run.directory), "--to", str(to)])
+    assert done.exit_code == 1
+    assert f"error: {to} cannot be used" in done.output
+
+
 def test_no_name_or_text_of_a_run_becomes_markup(run):
     manifest = run.corpus / "manifest.json"
     data = json.loads(manifest.read_text())
