@@ -2,8 +2,8 @@
 
 ``CACHE/digests/KEY.json``, KEY from the file's path, is an object of ``path``, ``state`` (size,
 time of change of the content and of the entry in nanoseconds, inode) and ``sha256``. There is one
-for each path, so that processes never share a file. They are information: one that cannot be read or
-written costs a reading of the file itself.
+for each path, so that processes never share a file. They are information: one that cannot be read
+or written costs a reading of the file itself.
 """
 
 import time
