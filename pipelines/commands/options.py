@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from data_prep.errors import UsageError
-from pipelines.run import Run
 
 _Command = Callable[..., Any]
 
@@ -97,6 +96,8 @@ def _with_run(command: _Command, *, alone: bool, needed: bool = True) -> _Comman
                 f"found a launch of {ranks} processes; this command works in one. Start it "
                 "without torchrun or deepspeed."
             )
+        from pipelines.run import Run
+
         if not needed and recipe is None and not (directory / "recipe.toml").exists():
             return command(None, **others)
         return command(Run.open(directory, recipe, overrides), **others)

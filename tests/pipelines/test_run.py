@@ -216,7 +216,7 @@ def test_a_report_that_cannot_be_written_is_a_line_and_the_table_is_there(copy, 
     def full(run):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.commands.run.write_report", full)
+    monkeypatch.setattr("pipelines.report_page.write_report", full)
     done = invoke("run", "--run", str(copy))
     assert done.exit_code == 0, done.output
     assert "held-out cosine" in done.stdout
