@@ -45,7 +45,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         sets: A directory of evaluation sets; None takes the recipe's, if it names one.
 
     Returns:
-        The comparison, which is also kept in the run.
+        The comparison, which is also kept in the run; that of another stage than the last, if it
+        was asked for, beside the run's own.
 
     Raises:
         PipeError: No stage is finished, an evaluation set is unreadable, or the store lacks
@@ -61,7 +62,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     if found:
         check_mteb()
     # First of all: pairs that cannot be read must not cost what was measured before.
-    seen = evaluate_images(run, number)
+    kept = run.of_stage(run.results, stage)
+    seen = evaluate_images(run, number, kept.parent)
     rows = read_held_out(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
@@ -122,7 +124,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     if seen is not None:
         table, figures = f"{table}\n\n{seen.as_text()}", figures | {"images": seen.as_dict()}
     results = Results(of, table, loaded, figures, sets=str(sets.resolve()) if sets else None)
-    results.write(run.results)
+    results.write(kept)
     return results
 
 

@@ -1,7 +1,8 @@
 """How much models' scores hang on the words of an instruction (paper, section 4.1).
 
 Every task is scored without an instruction, with one, and with paraphrases of it.
-``RUN/eval/robustness.json`` is an object of ``models`` and ``paper``, as in
+``RUN/eval/robustness.json`` (``stage-N/robustness.json`` if another stage than the last was asked
+for) is an object of ``models`` and ``paper``, as in
 ``student.evaluation.robustness.robustness_dict``, ``stage`` (of the student; null without one),
 ``revisions`` (by model, a digest of its weights and prompts), ``options`` (what asks for the same),
 ``paraphrases`` (the user's file; null for the built-in ones) and ``table`` (plain text).
@@ -136,7 +137,7 @@ def measure_robustness(run: Run | None, asked: Asked) -> RobustnessResults:
         "table": render_robustness(scores),
     }
     if run:
-        write_json(run.robustness, data)
+        write_json(run.of_stage(run.robustness, asked.stage), data)
     return RobustnessResults(data["table"], data, sum(len(model.failed) for model in scores))
 
 

@@ -169,6 +169,25 @@ def test_an_evaluation_of_an_earlier_stage_is_not_the_runs(copy, tmp_path):
     assert table(copy / "export")
 
 
+def test_a_stage_that_is_asked_for_is_kept_apart(copy):
+    results = copy / "eval" / "results.json"
+    kept = results.read_text()
+    done = invoke("eval", "--run", str(copy), "--stage", "2", "--json")
+    assert done.exit_code == 0, done.output
+    assert results.read_text() == kept
+    apart = json.loads((copy / "eval" / "stage-2" / "results.json").read_text())
+    assert apart["of"]["stage"] == 2
+    assert apart["students"] == json.loads(done.stdout)["students"]
+    assert progress(copy)["eval"] == 1
+    opened = Run.open(copy, None, ())
+    assert opened.of_stage(opened.results, 3) == opened.of_stage(opened.results, None) == results
+    # A run that has come to stage 2 has its card from there.
+    results.unlink()
+    shutil.rmtree(copy / "student" / "stage-3" / "final")
+    assert invoke("export", "--run", str(copy)).exit_code == 0
+    assert table(copy / "export")
+
+
 @pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"of": {"stage": 3}}'])
 def test_a_broken_evaluation_is_made_anew(copy, broken):
     results = copy / "eval" / "results.json"
