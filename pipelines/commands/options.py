@@ -9,9 +9,21 @@ from typing import Any
 import click
 
 from data_prep.errors import UsageError
+from pipelines.suggestions import remember_run
 
 _Command = Callable[..., Any]
 
+run_option = click.option(
+    "--run",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("run"),
+    envvar="PIPE_RUN",
+    show_default=True,
+    show_envvar=True,
+    callback=remember_run,
+    help="The run directory.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 stage_option = click.option(
     "--stage",
@@ -64,16 +76,7 @@ def worker_options(command: _Command) -> _Command:
 
 def _with_run(command: _Command, *, alone: bool, needed: bool = True) -> _Command:
 
-    @click.option(
-        "--run",
-        "directory",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("run"),
-        envvar="PIPE_RUN",
-        show_default=True,
-        show_envvar=True,
-        help="The run directory.",
-    )
+    @run_option
     @click.option(
         "--recipe",
         metavar="NAME|FILE",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.options import json_option
+from pipelines.commands.options import json_option, run_option
 from pipelines.report import result
 
 if TYPE_CHECKING:
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 
 _Command = Callable[..., Any]
 
-_run_option = click.option(
-    "--run",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("run"),
-    envvar="PIPE_RUN",
-    show_default=True,
-    show_envvar=True,
-    help="The run directory.",
-)
 _jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -54,7 +44,7 @@ def _selection(
 
 @click.command("push")
 @click.argument("url")
-@_run_option
+@run_option
 @_teacher_option
 @_shards_option
 @_jobs_option
@@ -83,7 +73,7 @@ def push_command(
 
 @click.command("pull")
 @click.argument("url")
-@_run_option
+@run_option
 @_teacher_option
 @_shards_option
 @click.option(
