@@ -104,13 +104,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path to write to. It is removed if the block raises.
+
+    Raises:
+        OSError: The file cannot be written; the error names ``path``, which the user knows.
     """
     temporary = temporary_for(path)
     try:
         yield temporary
         replace_durably(temporary, path)
+    except OSError as error:
+        _name_instead(error, temporary, path)
+        raise
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it was not begun, or its place is gone
             temporary.unlink()
 
 
@@ -127,6 +133,18 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
+def _name_instead(error: OSError, hidden: Path, known: Path) -> None:
+    """Let an error name a path that the user knows, for a hidden one or what lies below it."""
+
+    def named(text: object) -> object:
+        return text.replace(str(hidden), str(known)) if isinstance(text, str) else text
+
+    if error.filename is None:  # an error of a library, whose words are its first argument
+        error.args = tuple(map(named, error.args))
+    elif not isinstance(error.filename, int):
+        error.filename = named(os.fspath(error.filename))
+
+
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Build a directory beside its place and put it there only when all of it is on disk.
@@ -136,11 +154,22 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
     Yields:
         An empty directory to fill. An interrupted one is left and cleared by the next call.
+
+    Raises:
+        OSError: The directory cannot be written; the error names ``path``, which the user knows.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    yield unfinished
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        _put_in_place(unfinished, path)
+    except OSError as error:
+        _name_instead(error, unfinished, path)
+        raise
+
+
+def _put_in_place(unfinished: Path, path: Path) -> None:
     # As new files are: safetensors makes its own readable for their owner alone.
     usual = unfinished.stat().st_mode & 0o666
     for entry in unfinished.rglob("*"):

@@ -59,7 +59,7 @@ def card_facts(
     Returns:
         The facts, without a directory of this machine.
     """
-    results, picture = _results(run, record.weights)
+    results, picture = _results(run, record)
     revision = results_revision(record.weights, student.prompts, student.max_tokens)
     beside = {picture.name: picture} if picture is not None else {}
     start, on_hub = public_name(recorded.student.start)
@@ -189,19 +189,23 @@ def hub_data_set(source: SourceConfig) -> Iterator[str]:
         yield source.path
 
 
-def _results(run: Run, weights: str) -> tuple[str, Path | None]:
+def _results(run: Run, record: ExportRecord) -> tuple[str, Path | None]:
     """The last evaluation's table and picture, if it is of these weights."""
-    results = Results.read(run.results)
-    if results is None:
+    places = dict.fromkeys([run.results, run.of_stage(run.results, record.stage)])
+    known = {place: found for place in places if (found := Results.read(place)) is not None}
+    if not known:
         return "", None
-    if results.of.weights != weights:
+    # The run's own evaluation first; that of the stage was asked for.
+    place = next((p for p, found in known.items() if found.of.weights == record.weights), None)
+    if place is None:
         say("the last evaluation is of other weights; the card omits it (run `pipe eval` first)")
         return "", None
+    results = known[place]
     drawn = (results.comparison.get("images") or {}).get("picture")
     if drawn is None:
         return results.table, None
     # The table for people says where on this machine the picture lies.
     lines = [line for line in results.table.splitlines() if drawn not in line]
     # It lies beside the evaluation, wherever the run has been moved since.
-    picture = run.results.with_name(Path(drawn).name)
+    picture = place.with_name(Path(drawn).name)
     return "\n".join(lines).rstrip(), picture if picture.is_file() else None

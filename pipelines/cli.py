@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from data_prep.errors import PipeError, is_disk_full
+from pipelines.suggestions import with_run
 
 _COMMANDS = {
     "run": (
@@ -94,7 +95,7 @@ def _stop(ctx: click.Context, sentence: str, code: int) -> NoReturn:
         except KeyboardInterrupt:
             ctx.exit(code)
         sentence = f"process {rank}: {sentence}"
-    click.echo(sentence, err=True)
+    click.echo(with_run(sentence), err=True)
     ctx.exit(code)
 
 

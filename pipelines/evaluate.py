@@ -26,6 +26,7 @@ from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import check_mteb
+from student.evaluation.resampled_spans import RESAMPLES
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import as_dict, render
@@ -44,7 +45,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
         sets: A directory of evaluation sets; None takes the recipe's, if it names one.
 
     Returns:
-        The comparison, which is also kept in the run.
+        The comparison, which is also kept in the run; that of another stage than the last, if it
+        was asked for, beside the run's own.
 
     Raises:
         PipeError: No stage is finished, an evaluation set is unreadable, or the store lacks
@@ -60,7 +62,8 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     if found:
         check_mteb()
     # First of all: pairs that cannot be read must not cost what was measured before.
-    seen = evaluate_images(run, number)
+    kept = run.of_stage(run.results, stage)
+    seen = evaluate_images(run, number, kept.parent)
     rows = read_held_out(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pooled = PooledOnce(Student.load(places.final(number)).to(device))
@@ -121,7 +124,7 @@ def evaluate(run: Run, stage: int | None = None, sets: Path | None = None) -> Re
     if seen is not None:
         table, figures = f"{table}\n\n{seen.as_text()}", figures | {"images": seen.as_dict()}
     results = Results(of, table, loaded, figures, sets=str(sets.resolve()) if sets else None)
-    results.write(run.results)
+    results.write(kept)
     return results
 
 
@@ -143,14 +146,14 @@ def _held_out(
     for place, contender in enumerate(contenders[len(teachers) :], start=len(teachers)):
         if contender.embed is not None:
             vectors[str(place)] = contender.embed(rows.texts, rows.roles)
-    agreement = held_out_agreement(rows.target_NT, vectors)
+    agreement = held_out_agreement(rows.target_NT, vectors, resamples=RESAMPLES)
     measured = {int(head.head): head for head in agreement.heads}
     # The start's space is not the target's, nor is that of a teacher outside it, whatever their
     # width: a cosine would mean nothing.
     outside = [place for place, teacher in enumerate(teachers) if not teacher.weight]
     for place in (*outside, len(teachers)):
         if place in measured:
-            measured[place] = replace(measured[place], cosine=None)
+            measured[place] = measured[place].without_cosine()
     return [
         replace(measured[place], head=contender.name) if place in measured else None
         for place, contender in enumerate(contenders)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,13 @@ class ImageResults:
         return "\n".join([*lines, "", *said])
 
 
-def evaluate_images(run: Run, number: int) -> ImageResults | None:
+def evaluate_images(run: Run, number: int, beside: Path | None = None) -> ImageResults | None:
     """Measure every head of a stage's student on the held-out pairs.
 
     Args:
         run: The run.
         number: The stage, which is finished.
+        beside: The directory for the picture; None takes that of the run's evaluation.
 
     Returns:
         The figures; None where the student has no vision encoder, the recipe no pairs or the run
@@ -164,7 +166,7 @@ def evaluate_images(run: Run, number: int) -> ImageResults | None:
         )
     picture = None
     if found_SN is not None:
-        path = run.results.parent / "found-images.png"
+        path = (beside or run.results.parent) / "found-images.png"
         order = np.argsort(-found_SN, axis=1)[:, :_SHOWN_IMAGES]
         contact_sheet(path, captions[:_SHOWN_CAPTIONS], order, files)
         picture = str(path)

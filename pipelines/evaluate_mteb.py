@@ -6,7 +6,8 @@
   ``jasper-distill__student-HEAD``, ``jasper-distill__start`` or ``jasper-distill__TEACHER``, and
   REVISION a digest of the weights and the prompts.
 - ``items/MODEL/REVISION/TASK.npz``: the figures of the task's pairs, queries or test texts.
-- ``NAME.json``, one for each benchmark that was asked for, its last table: an object of
+- ``NAME.json``, one for each benchmark that was asked for, its last table (in ``stage-N/`` if
+  another stage than the last was asked for): an object of
   ``benchmark`` (the name), ``tasks`` (how many it has), ``measured`` (of how many the student, or
   else the first model, has a result), ``stage`` (of the student; null without one), ``revisions``
   (by model, as above), ``mteb`` (the library's version), ``table`` (plain text), ``failed`` (by
@@ -110,7 +111,7 @@ def evaluate_mteb(run: Run, asked: Asked) -> BenchmarkResults:
     models = entrants(run, asked.models, asked.stage, all_heads=asked.all_heads)
     published = {b.name: _references(run, b, asked) for b in benchmarks}
     with exclusive(run.benchmarks, "runs benchmarks in"):
-        return _run(run, benchmarks, models, published)
+        return _run(run, benchmarks, models, published, asked.stage)
 
 
 def _run(
@@ -118,6 +119,7 @@ def _run(
     benchmarks: Sequence[Benchmark],
     models: Sequence[Entrant],
     published: Mapping[str, tuple[Scores, ...]],
+    stage: int | None,
 ) -> BenchmarkResults:
     store = ResultStore(run.benchmarks)
     measured: dict[str, dict[_Key, Measured]] = {}
@@ -131,7 +133,8 @@ def _run(
         comparison = _comparison(benchmark, models, measured, published[benchmark.name])
         own = {name: _of(benchmark, tasks) for name, tasks in failed.items()}
         data = _data(benchmark, models, comparison, {n: t for n, t in own.items() if t})
-        write_json(run.benchmarks / f"{_file_name(benchmark.name)}.json", data)
+        path = run.benchmarks / f"{_file_name(benchmark.name)}.json"
+        write_json(run.of_stage(path, stage), data)
         tables.append(data["table"])
         kept.append(data)
     lacking = sum(len(tasks) for tasks in failed.values())

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from data_prep.errors import PipeError, UsageError
-from data_prep.files import sha256_file
 from data_prep.fingerprint import digest
 from pipelines.contenders import (
     START,
@@ -31,6 +30,7 @@ from student.saved import read_record
 from student.start import load_start
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.described import described_model
+from teacher_cache.known_digests import known_sha256
 from teacher_cache.models import hub_commit, is_hub_name, model_directory, weights_digest
 
 STUDENT = "student"
@@ -182,7 +182,7 @@ def model_entrant(model: str) -> Entrant:
     # Where it lies and what that is called decide nothing.
     decides: list[object] = [as_loaded(config).identity() | {"name": "", "model": ""}]
     decides += [
-        [str(path.relative_to(directory)), sha256_file(path)]
+        [str(path.relative_to(directory)), known_sha256(path)]
         for path in sorted(directory.rglob("*"))
         if path.suffix in _DECIDING_FILES and path.is_file()
     ]
@@ -271,6 +271,6 @@ def _weights(config: TeacherConfig) -> list[str]:
     if not (config.model.startswith("package:") or Path(config.model).expanduser().is_dir()):
         return []
     try:
-        return [weights_digest(model_directory(config.model))]
+        return [weights_digest(model_directory(config.model), known_sha256)]
     except PipeError:  # a model without such files is told by its settings alone
         return []

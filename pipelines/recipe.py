@@ -1,20 +1,19 @@
 """The recipe: every number of a run, read from TOML into validated objects."""
 
-import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, Self, Union, get_args, get_origin
+from typing import Any, Self
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from data_prep.config import CorpusConfig, Settings
 from data_prep.errors import UsageError
 from data_prep.files import atomic_write
 from data_prep.pairs.config import PairsConfig
+from data_prep.settings_errors import nearest, setting_sentences
 from pipelines.overrides import apply_override
 from student.config import (
     CAPTIONS_TEACHER,
@@ -113,7 +112,7 @@ class Recipe(Settings):
                 if head not in self.student.heads:
                     raise ValueError(
                         f"stages.{number} has losses on the head {head!r}, which is not in "
-                        f"student.heads{_nearest(head, list(self.student.heads))}"
+                        f"student.heads{nearest(head, list(self.student.heads))}"
                     )
         return self
 
@@ -174,7 +173,7 @@ class Recipe(Settings):
                 return teacher
         names = [teacher.name for teacher in self.teachers]
         raise UsageError(
-            f"the recipe has no teacher {name!r}{_nearest(name, names)}; "
+            f"the recipe has no teacher {name!r}{nearest(name, names)}; "
             f"its teachers are {', '.join(names)}."
         )
 
@@ -212,7 +211,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     else:
         raise UsageError(
             f"there is no recipe {name!r}; expected a TOML file or one of "
-            f"{', '.join(built_in_recipes())}{_nearest(name, built_in_recipes())}."
+            f"{', '.join(built_in_recipes())}{nearest(name, built_in_recipes())}."
         )
     try:
         data = tomllib.loads(text)
@@ -223,7 +222,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{name}: {'; '.join(_sentences(error))}.") from None
+        raise UsageError(f"{name}: {'; '.join(setting_sentences(error, Recipe))}.") from None
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -237,52 +236,3 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     if not path.exists() or path.read_bytes() != content:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    problems = error.errors(include_url=False)
-    for problem in problems:
-        # A list whose elements are wrong is reported once more as too short.
-        inner = [
-            other for other in problems if other["loc"][: len(problem["loc"])] == problem["loc"]
-        ]
-        if problem["type"] == "too_short" and len(inner) > 1:
-            continue
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _keys_at(problem["loc"][:-1])
-            name = str(problem["loc"][-1])
-            yield f"unknown key {where}{_nearest(name, known)}"
-        elif problem["type"] == "missing":
-            yield f"{where} is missing"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            found = "" if problem["type"] == "value_error" else f" (found {problem['input']!r})"
-            yield f"{where + ': ' if where else ''}{message}{found}"
-
-
-def _keys_at(location: Sequence[int | str]) -> list[str]:
-    """The keys that the recipe knows at a place."""
-    model: type[BaseModel] | None = Recipe
-    for step in location:
-        # A number is a place in a list, whose elements are of the model found already.
-        if isinstance(step, str) and model is not None:
-            field = model.model_fields.get(step)
-            model = _inner_model(field.annotation) if field else None
-    return list(model.model_fields) if model is not None else []
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (tuple, list, dict, Union, UnionType):
-        for argument in get_args(annotation):
-            found = _inner_model(argument)
-            if found:
-                return found
-    return None
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {found[0]!r}?)" if found else ""

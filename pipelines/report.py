@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from data_prep.quantities import duration, size
+from pipelines.suggestions import with_run
 
 __all__ = ["duration", "result", "say", "size"]
 
@@ -16,7 +17,7 @@ def say(line: str) -> None:
     Args:
         line: One line for people, or for a log.
     """
-    click.echo(line, err=True)
+    click.echo(with_run(line), err=True)
 
 
 def result(text: str, data: Any, as_json: bool) -> None:
@@ -27,4 +28,4 @@ def result(text: str, data: Any, as_json: bool) -> None:
         data: For programs.
         as_json: Which of them is wanted.
     """
-    click.echo(json.dumps(data, ensure_ascii=False) if as_json else text)
+    click.echo(json.dumps(data, ensure_ascii=False) if as_json else with_run(text))

@@ -1,6 +1,7 @@
 """A run's last evaluation as it is kept, and whether it is still of what stands in the run.
 
-``RUN/eval/results.json`` is an object of
+``RUN/eval/results.json``, and ``RUN/eval/stage-N/results.json`` of a stage asked for that is not
+the last, is an object of
 
 - ``of``: ``stage``, ``weights`` and ``measures``, as in ``Subject``;
 - ``table``: the evaluation for people, plain text;

@@ -1,8 +1,10 @@
 """How much models' scores hang on the words of an instruction (paper, section 4.1).
 
 Every task is scored without an instruction, with one, and with paraphrases of it.
-``RUN/eval/robustness.json`` is an object of ``models`` and ``paper``, as in
+``RUN/eval/robustness.json`` (``stage-N/robustness.json`` if another stage than the last was asked
+for) is an object of ``models`` and ``paper``, as in
 ``student.evaluation.robustness.robustness_dict``, ``stage`` (of the student; null without one),
+``revisions`` (by model, a digest of its weights and prompts), ``options`` (what asks for the same),
 ``paraphrases`` (the user's file; null for the built-in ones) and ``table`` (plain text).
 ``RUN/eval/robustness/`` keeps every finished score: ``sets/DIGEST.json`` and ``.npz`` of sets in a
 directory, ``results/`` and ``items/`` as in ``pipelines.evaluate_mteb``.
@@ -66,6 +68,17 @@ class Asked:
     paraphrases: Path | None = None
     stage: int | None = None
 
+    def options(self) -> list[str]:
+        """The command's options that ask for the same of the last stage's student."""
+        given: list[tuple[str, Sequence[object]]] = [
+            ("--sets", [self.sets.resolve()] if self.sets else []),
+            ("--mteb", self.names),
+            ("--model", self.models),
+            ("--model-path", self.paths),
+            ("--paraphrases", [self.paraphrases.resolve()] if self.paraphrases else []),
+        ]
+        return [text for name, values in given for one in values for text in (name, str(one))]
+
 
 @dataclass(frozen=True)
 class RobustnessResults:
@@ -118,11 +131,13 @@ def measure_robustness(run: Run | None, asked: Asked) -> RobustnessResults:
     data = {
         **robustness_dict(scores),
         "stage": next((model.stage for model in models if model.role == STUDENT), None),
+        "revisions": {part: model.revision for model in models for part in model.parts},
+        "options": asked.options(),
         "paraphrases": str(given) if given else None,
         "table": render_robustness(scores),
     }
     if run:
-        write_json(run.robustness, data)
+        write_json(run.of_stage(run.robustness, asked.stage), data)
     return RobustnessResults(data["table"], data, sum(len(model.failed) for model in scores))
 
 

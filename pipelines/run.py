@@ -139,8 +139,22 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """The last evaluation, as JSON."""
+        """The run's last evaluation, as JSON."""
         return self.directory / "eval" / "results.json"
+
+    def of_stage(self, kept: Path, stage: int | None) -> Path:
+        """Where what was measured of a stage that was asked for is kept.
+
+        Args:
+            kept: Where the same of the run as a whole is kept.
+            stage: The stage; None for the run as a whole.
+
+        Returns:
+            ``kept`` for the recipe's last stage as well, else ``stage-N/`` with its name beside it.
+        """
+        if stage is None or stage == len(self.recipe.stages):
+            return kept
+        return kept.parent / f"stage-{stage}" / kept.name
 
     @property
     def benchmarks(self) -> Path:

@@ -5,16 +5,18 @@ share one. They are information: nothing depends on them, and one that cannot be
 nobody.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from data_prep.errors import PipeError
+from data_prep.errors import PipeError, UsageError
 from data_prep.files import read_json, write_json
 from pipelines.environment import Environment
 
@@ -26,8 +28,10 @@ class Session(BaseModel):
         phase: ``corpus``, ``pairs``, ``teacher NAME``, ``stage N``, ``eval`` or
             ``eval mteb``.
         began: When, UTC.
-        seconds: How long.
+        seconds: How long; of one that has not ended, until its last sign of life.
         whole: Whether it came to its end; else it was interrupted, or stopped by an error.
+        ended: Whether it said how it ended; else it was killed, or is at work.
+        running: Whether it is at work, as far as anybody can tell; no part of the record.
         processes: How many processes worked together.
         environment: Where.
     """
@@ -38,12 +42,23 @@ class Session(BaseModel):
     began: AwareDatetime
     seconds: float = Field(ge=0)
     whole: bool
+    ended: bool = True
+    running: bool = Field(default=False, exclude=True)
     processes: int = Field(default=1, gt=0)
     environment: Environment
 
 
 _REFUSED_SECONDS = 1.0
 """What stops sooner has not begun: a setting was refused, or something is missing."""
+
+_CHECKED_SECONDS = 10.0
+"""The same for an error told in a sentence, behind imports and checks."""
+
+_BEAT_SECONDS = 15.0
+"""Seconds between two signs of life."""
+
+_SILENT_SECONDS = 120.0
+"""Seconds without a sign of life after which a session counts as killed."""
 
 
 @contextmanager
@@ -52,49 +67,116 @@ def session(
 ) -> Iterator[None]:
     """Record how long a block takes, however it ends.
 
+    The record is there soon after the beginning and is written again as long as the process lives,
+    so that a kill leaves the time until then.
+
     Args:
         directory: The run's directory.
         phase: What the block does.
         worked: Whether there is anything to do; nothing is recorded otherwise.
         processes: How many processes work together; one of them records.
     """
-    began, clock, whole = datetime.now(UTC), time.monotonic(), False
+    if not worked:
+        yield
+        return
+    record = _Record(directory, phase, processes)
+    over = threading.Event()
+    heart = threading.Thread(target=record.beat, args=(over,), daemon=True)
+    heart.start()
+    refused, whole = False, False
     try:
         yield
         whole = True
+    except BaseException as error:
+        refused = _is_refusal(error, record.seconds)
+        raise
     finally:
-        seconds = time.monotonic() - clock
-        if worked and (whole or seconds >= _REFUSED_SECONDS):
-            name = f"{began:%Y%m%dT%H%M%S}-{phase.replace(' ', '-')}-{uuid.uuid4().hex[:8]}.json"
-            # Drivers, installed packages and disks fail in their own ways, and a record is worth
-            # neither the work that is done nor the error that ended it.
-            with suppress(Exception):
-                record = Session(
-                    phase=phase,
-                    began=began,
-                    seconds=round(seconds, 3),
-                    whole=whole,
-                    processes=processes,
-                    environment=Environment.here(),
-                )
-                _directory(directory).mkdir(parents=True, exist_ok=True)
-                write_json(_directory(directory) / name, record.model_dump(mode="json"))
+        over.set()
+        heart.join()  # a sign of life after the end would undo it
+        if refused:
+            record.remove()
+        else:
+            record.write(whole=whole, ended=True)
 
 
-def read_sessions(directory: Path) -> tuple[tuple[Session, ...], tuple[str, ...]]:
+def _is_refusal(error: BaseException, seconds: float) -> bool:
+    """Whether what stopped a session came before its work."""
+    if isinstance(error, UsageError):
+        return True
+    return seconds < (_CHECKED_SECONDS if isinstance(error, PipeError) else _REFUSED_SECONDS)
+
+
+class _Record:
+    """The file of a session that is going on."""
+
+    def __init__(self, directory: Path, phase: str, processes: int) -> None:
+        self._phase = phase
+        self._processes = processes
+        self._began, self._clock = datetime.now(UTC), time.monotonic()
+        name = f"{self._began:%Y%m%dT%H%M%S}-{phase.replace(' ', '-')}-{uuid.uuid4().hex[:8]}.json"
+        self._path = _directory(directory) / name
+
+    @property
+    def seconds(self) -> float:
+        """How long it has gone on."""
+        return time.monotonic() - self._clock
+
+    def beat(self, over: threading.Event) -> None:
+        """Give signs of life until the session is over; the first when it has surely begun."""
+        wait = _REFUSED_SECONDS
+        while not over.wait(wait):
+            self.write(whole=False, ended=False)
+            wait = _BEAT_SECONDS
+
+    def write(self, *, whole: bool, ended: bool) -> None:
+        """Write how it stands."""
+        # Drivers, installed packages and disks fail in their own ways, and a record is worth
+        # neither the work that is done nor the error that ended it.
+        with suppress(Exception):
+            record = Session(
+                phase=self._phase,
+                began=self._began,
+                seconds=round(self.seconds, 3),
+                whole=whole,
+                ended=ended,
+                processes=self._processes,
+                environment=self._environment,
+            )
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._path, record.model_dump(mode="json"))
+
+    def remove(self) -> None:
+        """Take it away, and the directory if nothing else is there."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+            self._path.parent.rmdir()
+
+    @cached_property
+    def _environment(self) -> Environment:
+        return Environment.here()
+
+
+def read_sessions(
+    directory: Path, now: datetime | None = None
+) -> tuple[tuple[Session, ...], tuple[str, ...]]:
     """Read what was recorded.
 
     Args:
         directory: The run's directory.
+        now: When; the time of the call by default.
 
     Returns:
         The sessions in the order in which they began, and a sentence for each file that is
         damaged.
     """
     found, damaged = [], []
+    now = now or datetime.now(UTC)
     for path in sorted(_directory(directory).glob("*.json")):
         try:
-            found.append(Session.model_validate(read_json(path)))
+            one = Session.model_validate(read_json(path))
+            silent = (now - one.began).total_seconds() - one.seconds
+            running = not one.ended and silent < _SILENT_SECONDS
+            found.append(one.model_copy(update={"running": running}))
         except (PipeError, OSError, ValidationError):
             damaged.append(f"{path} is not a whole record of a session and is left out")
     return tuple(sorted(found, key=lambda one: (one.began, one.phase))), tuple(damaged)

@@ -1,5 +1,6 @@
 """Where a run stands."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from data_prep.errors import PipeError
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.captions_commands import TEACH
 from pipelines.captions_progress import captions_progress
+from pipelines.kept_robustness import COMMAND, KeptRobustness
 from pipelines.report import duration
 from pipelines.results import Results, Weights, current_results, last_weights
 from pipelines.run import Run
@@ -30,7 +32,8 @@ class Progress:
     """One piece of work.
 
     Attributes:
-        what: ``corpus``, ``teacher NAME``, ``stage N NAME``, ``eval`` or ``export``.
+        what: ``corpus``, ``teacher NAME``, ``stage N NAME``, ``eval``, ``robustness`` or
+            ``export``.
         done: Units done.
         total: Units in all; None while nobody can know.
         unit: Rows, shards, steps or files.
@@ -146,7 +149,20 @@ def status(run: Run, weights: Weights | None = None) -> list[Progress]:
     ):
         command = f"pipe {what} --run {run.directory}"
         lines.append(Progress(what, int(found == ""), 1, unit, command=command, note=found or ""))
-    return lines
+    return [*lines, *_robustness(run, weights)]
+
+
+def _robustness(run: Run, weights: Weights) -> list[Progress]:
+    """The measurement under other instructions, which nobody has to make."""
+    command, note = COMMAND, "a broken file"
+    with suppress(PipeError):
+        found = KeptRobustness.read(run.robustness)
+        if found is None:
+            return []
+        older = found.older(run, weights)
+        command, note = found.command, f"of {older}" if older else ""
+    command += f" --run {run.directory}"
+    return [Progress("robustness", int(not note), 1, "tables", command=command, note=note)]
 
 
 def _pairs(run: Run, prep: str) -> tuple[list[Progress], list[Progress]]:

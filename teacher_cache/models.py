@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,11 +90,12 @@ def _cached(ref: str, revision: str | None) -> Path:
     return Path(found)
 
 
-def weights_digest(directory: Path) -> str:
+def weights_digest(directory: Path, file_digest: Callable[[Path], str] = sha256_file) -> str:
     """Digest a model's weights.
 
     Args:
         directory: The model's directory.
+        file_digest: Gives a file's SHA-256.
 
     Returns:
         The SHA-256 of ``model.safetensors``; for weights in several files, of the lines
@@ -104,14 +106,14 @@ def weights_digest(directory: Path) -> str:
     """
     single = directory / "model.safetensors"
     if single.is_file():
-        return sha256_file(single)
+        return file_digest(single)
     files = sorted(directory.glob("model-*.safetensors"))
     if not files:
         raise PipeError(
             f"found no model.safetensors in {directory}, expected the model's weights there; check "
             "that the model was copied whole."
         )
-    lines = "".join(f"{sha256_file(file)}  {file.name}\n" for file in files)
+    lines = "".join(f"{file_digest(file)}  {file.name}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

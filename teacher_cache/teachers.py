@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from data_prep.errors import UsageError
+from data_prep.settings_errors import setting_sentences
 from teacher_cache.config import Prompts, TeacherConfig
 
 _ROWS = (
@@ -107,9 +108,5 @@ def resolve_teacher(name: str, overrides: Mapping[str, Any] | None = None) -> Te
     try:
         return TeacherConfig.model_validate({**settings, "name": name, **changes})
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise UsageError(
-            f"found {fault['input']!r} for {place!r} of teacher {name!r}, expected a valid setting "
-            f"({fault['msg']}); mend it in the recipe."
-        ) from None
+        faults = "; ".join(setting_sentences(error, TeacherConfig))
+        raise UsageError(f"teacher {name!r}: {faults}; mend it in the recipe.") from None

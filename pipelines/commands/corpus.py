@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands.options import run_options
-from pipelines.corpora import Shown, as_text, show
-from pipelines.run import Run
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 
 @click.group("corpus")
@@ -23,7 +25,7 @@ def command() -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Draws them. Default: others each time.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per row.")
 def show_command(
-    run: Run,
+    run: "Run",
     rows: str | None,
     source: str | None,
     random: int | None,
@@ -38,5 +40,7 @@ def show_command(
       pipe corpus show --run r --source questions
       pipe corpus show --run r --random 20 --seed 0 --json
     """
+    from pipelines.corpora import Shown, as_text, show
+
     for row in show(run, Shown(rows, source, random, seed)):
         click.echo(json.dumps(asdict(row), ensure_ascii=False) if as_json else as_text(row) + "\n")

@@ -4,17 +4,17 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands.options import worker_options
-from pipelines.distill import distill
-from pipelines.launch import Launcher, end_with_launcher, launch, process_count
-from pipelines.moving import bring_run, reading_from
-from pipelines.run import Run
-from student.ranks import Ranks, join_ranks
-from student.stage_rows import RowChoice
+
+if TYPE_CHECKING:
+    from pipelines.launch import Launcher
+    from pipelines.run import Run
+    from student.ranks import Ranks
+    from student.stage_rows import RowChoice
 
 _FILES_AT_A_TIME = 4
 _OF_THE_LAUNCH = ("--launcher", "--nproc")
@@ -24,7 +24,10 @@ def _launched(command: Callable[..., Any]) -> Callable[..., Any]:
     """Start the command again in several processes, or go on as one of them."""
 
     @wraps(command)
-    def launched(launcher: Launcher | None, nproc: int | None, **options: Any) -> Any:
+    def launched(launcher: "Launcher | None", nproc: int | None, **options: Any) -> Any:
+        from pipelines.launch import end_with_launcher, launch, process_count
+        from student.ranks import join_ranks
+
         end_with_launcher()
         ranks = join_ranks()
         if ranks.count == 1 and (launcher or nproc):
@@ -52,10 +55,12 @@ def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     """Fetch the recipe and the corpus of ``--store`` before the run is opened with them."""
 
     @wraps(command)
-    def brought(ranks: Ranks, **options: Any) -> Any:
+    def brought(ranks: "Ranks", **options: Any) -> Any:
         if options["store"]:
             recipe = options["recipe"] is None
             if ranks.first:
+                from pipelines.moving import bring_run
+
                 bring_run(options["store"], options["directory"], _FILES_AT_A_TIME, recipe=recipe)
             ranks.wait()
         return command(ranks=ranks, **options)
@@ -119,10 +124,10 @@ def _bring_run_first(command: Callable[..., Any]) -> Callable[..., Any]:
     help="How many processes. Default: one on each GPU.",
 )
 def command(
-    run: Run,
-    ranks: Ranks,
+    run: "Run",
+    ranks: "Ranks",
     stages: tuple[int, ...],
-    rows: RowChoice,
+    rows: "RowChoice",
     store: str | None,
     cache: Path | None,
     cache_size: str,
@@ -142,6 +147,9 @@ def command(
       torchrun --nnodes 2 --nproc-per-node 8 ... --no-python -- pipe distill --run /shared/r
       pipe distill --run r --store s3://bucket/run --cache /scratch/cache --cache-size 500GB
     """
+    from pipelines.distill import distill
+    from pipelines.moving import reading_from
+
     source = reading_from(store, cache, cache_size) if store else None
     if ranks.first:
         run.begin()

@@ -1,16 +1,16 @@
 """``pipe eval``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from data_prep.errors import UsageError
 from pipelines.commands.options import json_option, run_options, sets_option, stage_option
-from pipelines.evaluate import evaluate
-from pipelines.evaluate_mteb import Asked, evaluate_mteb
 from pipelines.report import result
-from pipelines.run import Run
-from pipelines.sessions import session
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 
 @click.command("eval")
@@ -54,7 +54,7 @@ from pipelines.sessions import session
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Run,
+    run: "Run",
     stage: int | None,
     sets: Path | None,
     names: tuple[str, ...],
@@ -73,6 +73,10 @@ def command(
       pipe eval --run r --mteb "MTEB(eng, v2)" --model student --model start
       pipe eval --run r --mteb STS12 --mteb SICK-R --heads all
     """
+    from pipelines.evaluate import evaluate
+    from pipelines.evaluate_mteb import Asked, evaluate_mteb
+    from pipelines.sessions import session
+
     if not names:
         if models or heads != "default" or published or published_models:
             raise UsageError(

@@ -2,16 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from data_prep.errors import PipeError
 from pipelines.commands.options import json_option, run_options
-from pipelines.export import Exported, export_student
-from pipelines.onnx import add_onnx
-from pipelines.publish import publish, require_name, require_token
 from pipelines.report import result, say
-from pipelines.run import Run
+
+if TYPE_CHECKING:
+    from pipelines.export import Exported
+    from pipelines.run import Run
 
 
 @click.command("export")
@@ -56,7 +57,7 @@ from pipelines.run import Run
 )
 @json_option
 def command(
-    run: Run,
+    run: "Run",
     target: Path | None,
     head: str | None,
     images: bool,
@@ -77,6 +78,10 @@ def command(
       pipe export --run r --onnx --onnx-python .venv-onnx/bin/python
       pipe export --run r --push-to-hub my-name/my-student --private
     """
+    from pipelines.export import export_student
+    from pipelines.onnx import add_onnx
+    from pipelines.publish import publish, require_name, require_token
+
     if images and onnx:
         raise click.UsageError("--onnx is of the text side alone; export without --images.")
     if (private or commit_message) and not repo:
@@ -100,7 +105,7 @@ def command(
     result("\n".join(lines), data, as_json)
 
 
-def _ask(exported: Exported, repo: str, *, private: bool) -> None:
+def _ask(exported: "Exported", repo: str, *, private: bool) -> None:
     """Warn before weights under terms are published; ask where somebody can answer."""
     if private or not exported.restrictions:
         return

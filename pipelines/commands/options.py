@@ -9,10 +9,21 @@ from typing import Any
 import click
 
 from data_prep.errors import UsageError
-from pipelines.run import Run
+from pipelines.suggestions import remember_run
 
 _Command = Callable[..., Any]
 
+run_option = click.option(
+    "--run",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("run"),
+    envvar="PIPE_RUN",
+    show_default=True,
+    show_envvar=True,
+    callback=remember_run,
+    help="The run directory.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 stage_option = click.option(
     "--stage",
@@ -65,16 +76,7 @@ def worker_options(command: _Command) -> _Command:
 
 def _with_run(command: _Command, *, alone: bool, needed: bool = True) -> _Command:
 
-    @click.option(
-        "--run",
-        "directory",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("run"),
-        envvar="PIPE_RUN",
-        show_default=True,
-        show_envvar=True,
-        help="The run directory.",
-    )
+    @run_option
     @click.option(
         "--recipe",
         metavar="NAME|FILE",
@@ -97,6 +99,8 @@ def _with_run(command: _Command, *, alone: bool, needed: bool = True) -> _Comman
                 f"found a launch of {ranks} processes; this command works in one. Start it "
                 "without torchrun or deepspeed."
             )
+        from pipelines.run import Run
+
         if not needed and recipe is None and not (directory / "recipe.toml").exists():
             return command(None, **others)
         return command(Run.open(directory, recipe, overrides), **others)

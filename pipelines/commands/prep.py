@@ -1,15 +1,17 @@
 """``pipe prep``."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from data_prep.config import OnError
 from data_prep.executors import Executor
 from pipelines.commands.executors import core_options
 from pipelines.commands.options import json_option, run_options
-from pipelines.corpora import table
-from pipelines.prepare import prepare_run
 from pipelines.report import result
-from pipelines.run import Run
+
+if TYPE_CHECKING:
+    from data_prep.config import OnError
+    from pipelines.run import Run
 
 
 @click.command("prep")
@@ -22,7 +24,7 @@ from pipelines.run import Run
     "each source's on_error says, which is to stop.",
 )
 @json_option
-def command(run: Run, executor: Executor, on_error: OnError | None, as_json: bool) -> None:
+def command(run: "Run", executor: Executor, on_error: "OnError | None", as_json: bool) -> None:
     """Write the corpus: documents cleaned, cut into spans, mixed, shuffled, numbered.
 
     The corpus is the same, byte for byte, from any number of workers. A run that was interrupted
@@ -36,6 +38,9 @@ def command(run: Run, executor: Executor, on_error: OnError | None, as_json: boo
       pipe prep --run r --executor ray --ray-address auto
       pipe prep --recipe my.toml --run r --on-error skip
     """
+    from pipelines.corpora import table
+    from pipelines.prepare import prepare_run
+
     if on_error is not None:
         run = run.on_error(on_error)
     run.begin()

@@ -1,13 +1,15 @@
 """``pipe robustness``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands.options import json_option, optional_run_options, sets_option, stage_option
 from pipelines.report import result
-from pipelines.robustness import Asked, measure_robustness
-from pipelines.run import Run
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 
 @click.command("robustness")
@@ -46,7 +48,7 @@ from pipelines.run import Run
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Run | None,
+    run: "Run | None",
     sets: Path | None,
     names: tuple[str, ...],
     models: tuple[str, ...],
@@ -64,6 +66,8 @@ def command(
       pipe robustness --model-path my-model --mteb STS12 --mteb SciFact
       pipe robustness --run r --paraphrases my.toml --json
     """
+    from pipelines.robustness import Asked, measure_robustness
+
     found = measure_robustness(run, Asked(models, paths, sets, names, paraphrases, stage))
     result(found.table, found.data, as_json)
     if found.failed:

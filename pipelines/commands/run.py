@@ -1,29 +1,21 @@
 """``pipe run``."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from data_prep.errors import first_line
-from data_prep.executors.processes import Processes
 from pipelines.commands.options import json_option, run_options
-from pipelines.distill import distill
-from pipelines.evaluate import evaluate
-from pipelines.example import example_search
-from pipelines.export import export_student
-from pipelines.plan import plan
-from pipelines.prepare import prepare_run
 from pipelines.report import result, say
-from pipelines.report_page import write_report
-from pipelines.results import current_results, recipe_sets
-from pipelines.run import Run
-from pipelines.sessions import session
-from pipelines.teach import teach
-from student.evaluation.mteb_library import check_mteb
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 
 @click.command("run")
 @run_options
 @json_option
-def command(run: Run, as_json: bool) -> None:
+def command(run: "Run", as_json: bool) -> None:
     """Do everything that is not done yet: prep, teach, distill, eval, export, report.
 
     \b
@@ -32,6 +24,18 @@ def command(run: Run, as_json: bool) -> None:
       pipe run --recipe laptop --run r --set corpus.texts=5000
       pipe run --run r --json
     """
+    from data_prep.executors.processes import Processes
+    from pipelines.distill import distill
+    from pipelines.evaluate import evaluate
+    from pipelines.example import example_search
+    from pipelines.export import export_student
+    from pipelines.plan import plan
+    from pipelines.prepare import prepare_run
+    from pipelines.results import current_results, recipe_sets
+    from pipelines.sessions import session
+    from pipelines.teach import teach
+    from student.evaluation.mteb_library import check_mteb
+
     if recipe_sets(run) is not None:
         check_mteb()  # before days of work, not behind them
     run.begin()
@@ -64,8 +68,10 @@ def command(run: Run, as_json: bool) -> None:
         click.echo(f"\n{example_search(exported.directory, run.corpus, query)}")
 
 
-def _report(run: Run) -> str | None:
+def _report(run: "Run") -> str | None:
     """Write the report; the result of days is not lost where that fails."""
+    from pipelines.report_page import write_report
+
     try:
         return str(write_report(run).path)
     # Drawing meets whatever stands in the run's files, and the disk may be full.

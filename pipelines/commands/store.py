@@ -3,15 +3,17 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands.options import json_option, run_options
 from pipelines.commands.store_moving import merge_command, pull_command, push_command
 from pipelines.report import result
-from pipelines.run import Run
-from pipelines.stores import Asked, Held, check, info, mend
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
+    from pipelines.stores import Asked
 
 
 @click.group("store")
@@ -35,7 +37,7 @@ _pairs_option = click.option(
 @run_options
 @_pairs_option
 @json_option
-def info_command(run: Run, pairs: bool, as_json: bool) -> None:
+def info_command(run: "Run", pairs: bool, as_json: bool) -> None:
     """Say which teachers the store has and how much of them is committed.
 
     \b
@@ -43,6 +45,8 @@ def info_command(run: Run, pairs: bool, as_json: bool) -> None:
       pipe store info --run r
       pipe store info --run r --pairs
     """
+    from pipelines.stores import Held, info
+
     result(*info(Held.of(run, pairs=pairs)), as_json)
 
 
@@ -70,6 +74,8 @@ def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
         seed: int | None,
         **others: Any,
     ) -> Any:
+        from pipelines.stores import Asked
+
         return command(*args, asked=Asked(teachers, sample, used, seed), **others)
 
     return asking
@@ -80,7 +86,7 @@ def _asked_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_pairs_option
 @_asked_options
 @json_option
-def verify_command(run: Run, pairs: bool, asked: Asked, as_json: bool) -> None:
+def verify_command(run: "Run", pairs: bool, asked: "Asked", as_json: bool) -> None:
     """Compare committed vectors and their texts with their digests; exit 1 on an error.
 
     \b
@@ -88,6 +94,8 @@ def verify_command(run: Run, pairs: bool, asked: Asked, as_json: bool) -> None:
       pipe store verify --run r
       pipe store verify --run r --sample 1%
     """
+    from pipelines.stores import Held, check
+
     text, data, sound = check(Held.of(run, pairs=pairs), asked)
     result(text, data, as_json)
     if not sound:
@@ -100,7 +108,7 @@ def verify_command(run: Run, pairs: bool, asked: Asked, as_json: bool) -> None:
 @_asked_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @json_option
-def repair_command(run: Run, pairs: bool, asked: Asked, dry_run: bool, as_json: bool) -> None:
+def repair_command(run: "Run", pairs: bool, asked: "Asked", dry_run: bool, as_json: bool) -> None:
     """Set bad shards aside, so that `pipe teach` encodes them again; nothing is deleted.
 
     \b
@@ -109,4 +117,6 @@ def repair_command(run: Run, pairs: bool, asked: Asked, dry_run: bool, as_json: 
       pipe store repair --run r
       pipe store repair --run r --pairs
     """
+    from pipelines.stores import Held, mend
+
     result(*mend(Held.of(run, pairs=pairs), asked, pretend=dry_run), as_json)

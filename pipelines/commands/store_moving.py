@@ -2,27 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.options import json_option
-from pipelines.moving import copy, shard_numbers
+from pipelines.commands.options import json_option, run_option
 from pipelines.report import result
-from teacher_cache.moving import Selection
+
+if TYPE_CHECKING:
+    from teacher_cache.moving import Selection
 
 _Command = Callable[..., Any]
 
-_run_option = click.option(
-    "--run",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("run"),
-    envvar="PIPE_RUN",
-    show_default=True,
-    show_envvar=True,
-    help="The run directory.",
-)
 _jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -42,13 +33,18 @@ _shards_option = click.option(
 )
 
 
-def _selection(teachers: tuple[str, ...], shards: str | None, *, vectors: bool = True) -> Selection:
+def _selection(
+    teachers: tuple[str, ...], shards: str | None, *, vectors: bool = True
+) -> "Selection":
+    from pipelines.moving import shard_numbers
+    from teacher_cache.moving import Selection
+
     return Selection(teachers, None if shards is None else shard_numbers(shards), vectors)
 
 
 @click.command("push")
 @click.argument("url")
-@_run_option
+@run_option
 @_teacher_option
 @_shards_option
 @_jobs_option
@@ -70,12 +66,14 @@ def push_command(
       pipe store push s3://bucket/run --run r
       pipe store push hf://datasets/me/vectors --run r --teacher stella-en-1.5b-v5
     """
+    from pipelines.moving import copy
+
     result(*copy([directory], url, _selection(teachers, shards), jobs), as_json)
 
 
 @click.command("pull")
 @click.argument("url")
-@_run_option
+@run_option
 @_teacher_option
 @_shards_option
 @click.option(
@@ -103,6 +101,8 @@ def pull_command(
       pipe store pull s3://bucket/run --run r
       pipe store pull s3://bucket/run --run r --shards 0-99
     """
+    from pipelines.moving import copy
+
     selection = _selection(teachers, shards, vectors=not no_vectors)
     result(*copy([url], directory, selection, jobs), as_json)
 
@@ -132,4 +132,6 @@ def merge_command(
       pipe store merge cluster-1 cluster-2 --into all
       pipe store merge s3://one/run s3://two/run --into r --json
     """
+    from pipelines.moving import copy
+
     result(*copy(places, into, _selection(teachers, shards), jobs), as_json)

@@ -1,6 +1,7 @@
 """``pipe teach``."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,12 +9,12 @@ from data_prep.executors import Executor
 from pipelines.commands.executors import executor_options
 from pipelines.commands.options import worker_options
 from pipelines.report import say
-from pipelines.run import Run
-from pipelines.teach import teach, teach_captions
-from student.config import CAPTIONS_TEACHER
 from teacher_cache.encoders.tower_options import AS_USUAL, KERNELS, TowerOptions
 from teacher_cache.engines import ENGINES
 from teacher_cache.workers import from_environment, parse
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 
 @click.command("teach")
@@ -55,7 +56,7 @@ from teacher_cache.workers import from_environment, parse
 )
 @executor_options
 def command(
-    run: Run,
+    run: "Run",
     names: tuple[str, ...],
     engine: str,
     kernel: str,
@@ -80,6 +81,9 @@ def command(
       torchrun --nproc-per-node 8 --no-python -- pipe teach --run r
       pipe teach --run r --executor ray --ray-address auto --gpus-per-actor 1
     """
+    from pipelines.teach import teach, teach_captions
+    from student.config import CAPTIONS_TEACHER
+
     worker = parse(share) if share is not None else from_environment(os.environ)
     if worker.of > 1:
         say(f"worker {worker}, from {worker.source}")

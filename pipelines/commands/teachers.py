@@ -3,9 +3,7 @@
 import click
 
 from pipelines.commands.options import json_option
-from pipelines.recipe import built_in_recipes
 from pipelines.report import result
-from teacher_cache.teachers import TEACHERS
 
 
 @click.command("teachers")
@@ -17,6 +15,9 @@ def command(as_json: bool) -> None:
     Example:
       pipe teachers
     """
+    from pipelines.recipe import built_in_recipes
+    from teacher_cache.teachers import TEACHERS
+
     width = max(map(len, TEACHERS))
     lines = [
         f"{name:{width}}  {teacher.dim:>5}-d  {teacher.license}"

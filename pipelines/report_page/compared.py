@@ -8,7 +8,10 @@ from pipelines.report_page.measured import AGREEMENTS, Measured, StudentModel
 from student.evaluation.intervals import Estimate
 from student.evaluation.lines import MEAN
 
-_BRACKETS = "In brackets, what 95% of resamples give: of the sets' items, or of the tasks."
+_BRACKETS = (
+    "In brackets, what 95% of resamples give: of the sets' items, of the tasks, or of the held-out "
+    "spans."
+)
 
 
 def compared_tables(compared: Compared) -> list[Table]:
@@ -35,7 +38,7 @@ def _scores(compared: Compared) -> Table:
     names = [*(name for name in names if name not in means), *means]
     rows = [[name, *(_cell(model.scores.get(name), ".2f") for model in models)] for name in names]
     rows += [
-        [f"held-out {name}", *(_cell(model.agreement(field), ".4f") for model in models)]
+        [f"held-out {name}", *(_estimate(model.agreed(field), ".4f") for model in models)]
         for field, name in AGREEMENTS.items()
     ]
     rows += [
@@ -44,7 +47,8 @@ def _scores(compared: Compared) -> Table:
         ["dimensions", *(_cell(model.dim, ",d") for model in models)],
     ]
     header = ("", *(model.model for model in models))
-    return Table(compared.title, header, _filled(rows), compared.note)
+    note = " ".join(part for part in (compared.note, _BRACKETS if _intervals(rows) else "") if part)
+    return Table(compared.title, header, _filled(rows), note)
 
 
 def _by_head(compared: Compared) -> Table:
@@ -65,15 +69,16 @@ def _by_head(compared: Compared) -> Table:
     header += ["gained over the start"] if start else []
     basis = "the mean over the sets" if measured.has_scores else "held-out Spearman"
     note = f"By {basis}."
-    intervals = any("[" in cell for row in rows for cell in row)
     title = f"{compared.title}: kept and gained, by head"
     known = tuple(tuple(row) for row in rows if any(row[2:]))
-    return Table(title, tuple(header), known, f"{note} {_BRACKETS}" if intervals else note)
+    return Table(title, tuple(header), known, f"{note} {_BRACKETS}" if _intervals(rows) else note)
 
 
 def _gained(student: StudentModel, measured: Measured) -> str:
     if measured.has_scores:
         return _estimate(student.gained(MEAN), "+.2f")
+    if "spearman" in student.held_out_gain:
+        return _estimate(student.held_out_gain["spearman"], "+.4f")
     after = student.agreement("spearman")
     before = measured.start.agreement("spearman") if measured.start else None
     return "" if after is None or before is None else f"{after - before:+.4f}"
@@ -94,8 +99,11 @@ def _by_line(compared: Compared) -> Table:
     header = ["", *(f"kept of {teacher.model}, %" for teacher in measured.teachers)]
     header += ["gained over the start"] if measured.start else []
     title = f"{compared.title}: kept and gained by {student.model}, line by line"
-    intervals = any("[" in cell for row in rows for cell in row)
-    return Table(title, tuple(header), _filled(rows), _BRACKETS if intervals else "")
+    return Table(title, tuple(header), _filled(rows), _BRACKETS if _intervals(rows) else "")
+
+
+def _intervals(rows: Sequence[Sequence[str]]) -> bool:
+    return any("[" in cell for row in rows for cell in row[1:])
 
 
 def _filled(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:

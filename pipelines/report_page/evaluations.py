@@ -3,14 +3,14 @@
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
-from pipelines.mteb_results import results_revision
+from pipelines.kept_robustness import COMMAND, KeptRobustness, older_student
 from pipelines.report_page.compared import compared_tables
 from pipelines.report_page.facts import Compared, EvaluationFacts, Found, Table
 from pipelines.report_page.measured import Measured
@@ -19,7 +19,6 @@ from pipelines.report_page.svg import allowed
 from pipelines.report_page.wordings import wording_tables
 from pipelines.results import Results, Weights, current_results
 from pipelines.run import Run
-from student.saved import read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,13 @@ def _benchmark(path: Path, weights: Weights) -> EvaluationSource:
         note = f"{done:,} of {whole:,} tasks are measured, with mteb {data['mteb']}."
         if done < whole:
             note += " Means over fewer tasks do not compare with those of others."
-        if data.get("stage") not in (None, len(run.recipe.stages)):
-            note += f" The student is that of stage {int(data['stage'])}."
-        elif _of_others(run, data, weights):
-            of_others = "The student is one of other weights or prompts than stand in the run now"
-            note += f" {of_others}."
-            yield f"{named}: {of_others}; `{command} --run {run.directory}` measures anew."
+        heads = [one["model"] for one in data["students"]]
+        older = older_student(run, data.get("stage"), data.get("revisions", {}), weights, heads)
+        if older:
+            note += f" {_of_other(older)}."
+            if not older.startswith("stage"):  # another stage was asked for
+                again = f"`{command} --run {run.directory}`"
+                yield f"{named}: {_of_other(older)}; {again} measures anew."
         if lost:
             note += f" {lost:,} measurements failed."
         yield Compared(allowed(str(data["benchmark"])), Measured.model_validate(data), note)
@@ -135,18 +135,11 @@ def _benchmark(path: Path, weights: Weights) -> EvaluationSource:
     return EvaluationSource(f"the benchmark in {path}", command, read)
 
 
-def _of_others(run: Run, data: Mapping[str, Any], weights: Weights) -> bool:
-    """Whether a benchmark says that its student is not the one that stands in the run."""
-    last = len(run.recipe.stages)
-    revisions = data.get("revisions", {})
-    measured = {revisions[one["model"]] for one in data["students"] if one["model"] in revisions}
-    if data.get("stage") is None or not measured:
-        return False
-    try:
-        record = read_record(run.students.final(last))
-        return measured != {results_revision(weights(), record.prompts, record.max_tokens)}
-    except (PipeError, OSError):  # no student, or a broken one
-        return True
+def _of_other(older: str) -> str:
+    """A sentence without its end on a student that is not the run's last one as it stands now."""
+    if older.startswith("stage"):
+        return f"The student is that of {older}"
+    return f"The student is one of {older} than stand in the run now"
 
 
 def _benchmark_name(path: Path) -> str:
@@ -158,10 +151,20 @@ def _benchmark_name(path: Path) -> str:
         return ""
 
 
-def _wordings(run: Run, kept: Results | None) -> Iterator[Table]:
+def _wordings(weights: Weights) -> EvaluationSource:
     """Scores under an instruction and under other words for it."""
-    if run.robustness.is_file():
-        yield from wording_tables(read_json(run.robustness))
+
+    def read(run: Run, kept: Results | None) -> Iterator[Table | str]:
+        found = KeptRobustness.read(run.robustness)
+        if found is None:
+            return
+        yield from wording_tables(found.data)
+        older = found.older(run, weights)
+        if older:
+            again = f"`{found.command} --run {run.directory}`"
+            yield f"Instructions in other words: {_of_other(older)}; {again} measures anew."
+
+    return EvaluationSource("the measurement under other instructions", COMMAND, read)
 
 
 def _sources(run: Run, weights: Weights) -> Iterator[EvaluationSource]:
@@ -169,5 +172,5 @@ def _sources(run: Run, weights: Weights) -> Iterator[EvaluationSource]:
     yield EvaluationSource("the comparison with teachers and start", "pipe eval", _own)
     for path in sorted(run.benchmarks.glob("*.json")):
         yield _benchmark(path, weights)
-    yield EvaluationSource("the measurement under other instructions", "pipe robustness", _wordings)
+    yield _wordings(weights)
     yield EvaluationSource("the measurement on images", "pipe eval", _on_images)

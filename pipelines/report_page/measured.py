@@ -6,7 +6,6 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipelines.report_page.svg import allowed
-from student.evaluation.heldout import HeadAgreement
 from student.evaluation.intervals import Estimate
 from student.evaluation.lines import MEAN
 
@@ -30,6 +29,31 @@ _Name = Annotated[str, AfterValidator(allowed)]
 _Interval = Annotated[Estimate, AfterValidator(_whole)]
 
 
+class Agreement(_Kept):
+    """Agreement on held-out spans.
+
+    Attributes:
+        cosine: Mean cosine with the target; None in another space than the target's.
+        spearman: Rank correlation of the pairs' similarities.
+        kendall: Kendall's tau-b of the same.
+        intervals: By measure, the same with intervals.
+    """
+
+    cosine: float | None = None
+    spearman: float
+    kendall: float
+    intervals: dict[_Name, _Interval] = {}
+
+    def measure(self, name: str) -> Estimate | None:
+        """One measure, with its interval if it has one.
+
+        Args:
+            name: A key of ``AGREEMENTS``.
+        """
+        value = getattr(self, name)
+        return self.intervals.get(name) or (None if value is None else Estimate(value=value))
+
+
 class Model(_Kept):
     """A model, or one head of a student.
 
@@ -51,7 +75,7 @@ class Model(_Kept):
     dim: int | None = Field(default=None, ge=0, le=2**24)
     parameters: int | None = Field(default=None, ge=0, le=10**15)
     texts_per_s: float | None = None
-    held_out: HeadAgreement | None = None
+    held_out: Agreement | None = None
 
     @property
     def scores(self) -> Mapping[str, float]:
@@ -65,7 +89,16 @@ class Model(_Kept):
         Args:
             measure: A key of ``AGREEMENTS``.
         """
-        return None if self.held_out is None else getattr(self.held_out, measure)
+        found = self.agreed(measure)
+        return None if found is None else found.value
+
+    def agreed(self, measure: str) -> Estimate | None:
+        """The same with its interval, if it has one.
+
+        Args:
+            measure: A key of ``AGREEMENTS``.
+        """
+        return None if self.held_out is None else self.held_out.measure(measure)
 
 
 class StudentModel(Model):
@@ -76,12 +109,16 @@ class StudentModel(Model):
         retention_intervals: The same with intervals.
         gain: Points over the start, by line.
         gain_intervals: The same with intervals.
+        held_out_retention: Percent of a teacher's held-out agreement, by teacher and measure.
+        held_out_gain: What it gained over the start's, by measure.
     """
 
     retention: dict[_Name, dict[_Name, float]] = {}
     retention_intervals: dict[_Name, dict[_Name, _Interval]] = {}
     gain: dict[_Name, float] | None = None
     gain_intervals: dict[_Name, _Interval] | None = None
+    held_out_retention: dict[_Name, dict[_Name, _Interval]] = {}
+    held_out_gain: dict[_Name, _Interval] = {}
 
     def kept(self, teacher: Model, measure: str) -> Estimate | None:
         """The share of a teacher's score that the student keeps, in percent.
@@ -94,6 +131,9 @@ class StudentModel(Model):
             None where one of them has no such score, or the teacher's is not above 0.
         """
         if measure in AGREEMENTS:
+            known = self.held_out_retention.get(teacher.model, {}).get(measure)
+            if known is not None:
+                return known
             ours, theirs = self.agreement(measure), teacher.agreement(measure)
             if ours is None or theirs is None or theirs <= 0:
                 return None

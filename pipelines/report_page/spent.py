@@ -16,7 +16,9 @@ class PhaseTime:
         phase: Its name.
         seconds: In which at least one session worked on it.
         sessions: How many.
-        interrupted: How many of them did not come to their end.
+        interrupted: How many of them were interrupted, or stopped by an error.
+        killed: How many of them ended without a word; their time is that until the last sign of
+            life.
         hosts: The machines, in order of their names.
     """
 
@@ -24,6 +26,7 @@ class PhaseTime:
     seconds: float
     sessions: int
     interrupted: int
+    killed: int
     hosts: tuple[str, ...]
 
 
@@ -41,7 +44,8 @@ def phase_times(sessions: Sequence[Session]) -> tuple[PhaseTime, ...]:
             phase=phase,
             seconds=elapsed(found),
             sessions=len(found),
-            interrupted=sum(not session.whole for session in found),
+            interrupted=sum(session.ended and not session.whole for session in found),
+            killed=sum(not (session.ended or session.running) for session in found),
             hosts=tuple(sorted({session.environment.host for session in found})),
         )
         for phase, found in by_phase.items()

@@ -168,16 +168,18 @@ def time_table(phases: Sequence[PhaseTime], seconds: float) -> Table:
             duration(phase.seconds),
             f"{phase.sessions:,}",
             f"{phase.interrupted:,}" if phase.interrupted else "",
+            f"{phase.killed:,}" if phase.killed else "",
             ", ".join(phase.hosts),
         )
         for phase in phases
     ]
-    rows.append(("all", duration(seconds), "", "", ""))
+    rows.append(("all", duration(seconds), "", "", "", ""))
     note = "The time in which at least one worker was at work, loading models included; "
     note += "phases that ran side by side count once among all."
-    return Table(
-        "Time by phase", ("phase", "time", "sessions", "stopped early", "on"), tuple(rows), note
-    )
+    if any(phase.killed for phase in phases):
+        note += " A session that was killed counts until its last sign of life."
+    header = ("phase", "time", "sessions", "stopped early", "killed", "on")
+    return Table("Time by phase", header, tuple(rows), note)
 
 
 def step_table(stages: Sequence[tuple[str, Mapping[str, float]]]) -> Table | None:

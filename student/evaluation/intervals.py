@@ -19,6 +19,8 @@ LEAST_TASKS = 8
 _ROUNDED = 100 * ROUNDED
 """By how much a score x 100 may differ from that of its items."""
 
+Over = Literal["items", "tasks", "spans"]
+
 _Floats = npt.NDArray[np.float64]
 
 
@@ -42,13 +44,13 @@ class Estimate:
         value: The figure.
         low: Lower end of the interval; None where nothing can be resampled.
         high: Upper end.
-        over: What was resampled: the ``items`` of the tasks, or the ``tasks``.
+        over: What was resampled: the ``items`` of the tasks, the ``tasks``, or held-out ``spans``.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
-    over: Literal["items", "tasks"] | None = None
+    over: Over | None = None
 
     def text(self, form: str, unit: str = "") -> str:
         """Write it for people, such as ``50.0% [40.0, 60.0]``.
@@ -78,7 +80,7 @@ def retention(student: Scored, other: Scored, kinds: Mapping[str, str]) -> dict[
         scores above 0 (``student.evaluation.lines.table_lines``).
     """
     return {
-        name: _estimate(
+        name: estimate(
             100 * (ours / theirs),
             _resampled_ratio(line, student, other),
             _ROUNDED * (1 + ours / theirs) * 100 / theirs,
@@ -100,12 +102,12 @@ def gain(student: Scored, start: Scored, kinds: Mapping[str, str]) -> dict[str, 
         student - start on every line of the tasks that both have.
     """
     return {
-        name: _estimate(ours - theirs, _resampled_gain(line, student, start), 2 * _ROUNDED)
+        name: estimate(ours - theirs, _resampled_gain(line, student, start), 2 * _ROUNDED)
         for name, line, ours, theirs in _common(student, start, kinds)
     }
 
 
-_Resampled = tuple[_Floats, Literal["items", "tasks"]] | None
+_Resampled = tuple[_Floats, Over] | None
 
 
 def _common(
@@ -120,9 +122,7 @@ def _common(
     return found
 
 
-def _both(
-    line: Line, one: Scored, other: Scored
-) -> tuple[_Floats, _Floats, Literal["items", "tasks"]] | None:
+def _both(line: Line, one: Scored, other: Scored) -> tuple[_Floats, _Floats, Over] | None:
     """Paired resampled scores of both models: of items where all are known, else of tasks."""
     if all(task in one.resampled and task in other.resampled for task in line):
         ours, theirs = (
@@ -148,8 +148,15 @@ def _resampled_gain(line: Line, student: Scored, start: Scored) -> _Resampled:
     return None if both is None else (both[0] - both[1], both[2])
 
 
-def _estimate(value: float, resampled: _Resampled, rounding: float) -> Estimate:
-    """A figure with its interval, which is left out where it does not hold the figure."""
+def estimate(value: float, resampled: _Resampled, rounding: float) -> Estimate:
+    """Give a figure its interval, which is left out where it does not hold the figure.
+
+    Args:
+        value: The figure.
+        resampled: The figure of each resample, (R,), and what was resampled; None where nothing
+            can be.
+        rounding: By how much the figure may differ from that of what is resampled.
+    """
     if resampled is None or not np.all(np.isfinite(resampled[0])):
         return Estimate(value)
     low, high = _percentiles(resampled[0])

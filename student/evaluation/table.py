@@ -1,10 +1,11 @@
 """Teacher, start and student side by side: what the student keeps, and what it gained."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from student.evaluation.compared_agreement import gained_agreement, kept_agreement
 from student.evaluation.comparison import Comparison, Scores
+from student.evaluation.heldout import MEASURES
 from student.evaluation.intervals import Estimate, gain, retention
 from student.evaluation.lines import MEAN, MEANS, table_lines
 from student.evaluation.plain_table import aligned
@@ -24,7 +25,10 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         ``retention`` (by teacher, by line, in percent) and ``gain`` (by line, in points), and, with
         the same keys, ``retention_intervals`` and ``gain_intervals``, whose values are objects of
         ``value``, ``low``, ``high`` and ``over`` (``items`` or ``tasks``; all three null where
-        nothing could be resampled). ``kinds`` gives the type of each task.
+        nothing could be resampled); ``held_out_retention`` (by teacher, by measure) and
+        ``held_out_gain`` (by measure) are such objects of ``cosine``, ``spearman`` and ``kendall``,
+        over ``spans``. ``held_out`` of a model has ``intervals``, likewise. ``kinds`` gives the
+        type of each task.
     """
     kinds = comparison.kinds
     students = []
@@ -42,6 +46,15 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
                 },
                 "gain": _values(points) if points is not None else None,
                 "gain_intervals": _intervals(points) if points is not None else None,
+                "held_out_retention": {
+                    teacher.model: _intervals(kept_agreement(student.held_out, teacher.held_out))
+                    for teacher in comparison.teachers
+                },
+                "held_out_gain": _intervals(
+                    gained_agreement(
+                        student.held_out, comparison.start.held_out if comparison.start else None
+                    )
+                ),
             }
         )
     return {
@@ -74,7 +87,8 @@ def render(comparison: Comparison) -> str:
         give the first student's retention and gain line by line, with their 95% intervals where
         items or tasks could be resampled. Lines for which no model has a value are left out. Of
         several heads or teachers a second table gives every head's dimensions, mean, retention of
-        every teacher, and gain.
+        every teacher, and gain. The last one gives every model's held-out agreement with its 95%
+        interval, where spans were resampled.
     """
     models, kinds = comparison.models, comparison.kinds
     student = comparison.students[0] if comparison.students else None
@@ -92,8 +106,7 @@ def render(comparison: Comparison) -> str:
         for name in _names(comparison)
     ]
     agreement = [
-        _agreement_row(label, models, student, teacher, comparison.start)
-        for label in ("cosine", "spearman", "kendall")
+        _agreement_row(label, models, student, teacher, comparison.start) for label in MEASURES
     ]
     measures = [
         [label, *(cell(model) for model in models), "", ""]
@@ -102,8 +115,8 @@ def render(comparison: Comparison) -> str:
     header = ["", *(model.model for model in models), "kept", "gained"]
     filled = [[row for row in block if any(row[1:])] for block in (scores, agreement, measures)]
     table = aligned(header, [block for block in filled if block])
-    heads = _heads(comparison) if comparison.tasks else ""
-    return f"{table}\n\n{heads}" if heads else table
+    more = [_heads(comparison) if comparison.tasks else "", _agreements(models)]
+    return "\n\n".join([table, *(one for one in more if one)])
 
 
 def _names(comparison: Comparison) -> list[str]:
@@ -151,13 +164,29 @@ def _agreement_row(
     def value(model: Scores | None) -> float | None:
         return getattr(model.held_out, measure) if model and model.held_out else None
 
-    ours, theirs, origin = value(student), value(teacher), value(start)
+    ours = student.held_out if student else None
+    kept = kept_agreement(ours, teacher.held_out if teacher else None).get(measure)
+    gained = gained_agreement(ours, start.held_out if start else None).get(measure)
     return [
-        f"held-out {measure.capitalize() if measure != 'cosine' else measure}",
+        f"held-out {_called(measure)}",
         *(_number(value(model), ".4f") for model in models),
-        _number(100 * ours / theirs if ours is not None and theirs else None, ".1f", "%"),
-        _number(ours - origin if ours is not None and origin is not None else None, "+.4f"),
+        _text(kept, ".1f", "%"),
+        _text(gained, "+.4f"),
     ]
+
+
+def _called(measure: str) -> str:
+    return measure if measure == "cosine" else measure.capitalize()
+
+
+def _agreements(models: Sequence[Scores]) -> str:
+    """Held-out agreement with its intervals: a line for each model."""
+    known = [(one.model, one.held_out) for one in models if one.held_out and one.held_out.resampled]
+    names = [name for name in MEASURES if any(name in one.resampled for _, one in known)]
+    rows = [
+        [model, *(_text(found.measure(name), ".4f") for name in names)] for model, found in known
+    ]
+    return aligned(["held-out", *map(_called, names)], [rows]) if rows else ""
 
 
 def _measures(
@@ -193,7 +222,7 @@ def _model_dict(scores: Scores, comparison: Comparison) -> dict[str, Any]:
         "dim": scores.dim,
         "parameters": scores.parameters,
         "texts_per_s": scores.texts_per_s,
-        "held_out": asdict(scores.held_out) if scores.held_out else None,
+        "held_out": scores.held_out.as_dict() if scores.held_out else None,
     }
     return fields | {"mean": comparison.mean(scores), "lines": comparison.lines(scores)}
 

@@ -26,6 +26,7 @@ from student.vision_config import Pooler
 
 # The tasks of sentence-transformers' encode_query and encode_document; no heads.
 _ROLES = {"query", "document"}
+_PROMPTED = ("passage", "question")
 
 
 @dataclass
@@ -195,8 +196,14 @@ class JasperDistillModel(PreTrainedModel):
         Raises:
             PipeError: There is no such head, or an input is nothing of that, holds nothing or
                 cannot be read.
+            ValueError: There is no such role, the batch size is below 1, or a text
+                holds a lone surrogate.
         """
         name = self.head_of(head)
+        if role not in _PROMPTED:
+            raise ValueError(f"found the role {role!r}, expected {' or '.join(_PROMPTED)}.")
+        if batch_size < 1:
+            raise ValueError(f"found the batch size {batch_size}, expected 1 or more.")
         prompt = self.config.prompts.get(role, "")
         alone = is_one(inputs)
         contents = [[prompt, *pieces_of(one)] for one in ([inputs] if alone else inputs)]

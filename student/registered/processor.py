@@ -157,6 +157,7 @@ class JasperDistillProcessor(ProcessorMixin):
 
         Raises:
             PipeError: An image cannot be opened, or does not fit.
+            ValueError: A text holds a lone surrogate.
         """
         most = max_length or self.tokenizer.model_max_length
         sources = [
@@ -164,6 +165,8 @@ class JasperDistillProcessor(ProcessorMixin):
         ]
         image = image_text(self.image_tokens)
         wholes = ["".join(_texts(one, image)) for one in contents]
+        for place, text in enumerate(wholes, start=1):
+            _require_characters(text, f"input {place} of {len(wholes)}")
         sequences: list[list[int]] = [[] for _ in wholes]
         for seen in (False, True):
             places = [place for place, images in enumerate(sources) if bool(images) == seen]
@@ -217,6 +220,17 @@ def _texts(pieces: Sequence[Piece], image: str) -> Iterator[str]:
             yield plain("".join(piece for piece in some if isinstance(piece, str)))
         else:
             yield from (image for _ in some)
+
+
+def _require_characters(text: str, where: str) -> None:
+    """Refuse half of a pair of surrogates, which is no character and which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where}: found the lone surrogate U+{ord(text[error.start]):04X}, expected whole "
+            "characters; text.encode(errors='replace').decode() puts a question mark in its place."
+        ) from None
 
 
 def _max_length(kwargs: Mapping[str, Any]) -> int | None:

@@ -76,8 +76,8 @@ def test_a_damaged_store_of_captions_is_found_and_mended(begun):
     shard.write_bytes(shard.read_bytes()[:-100])
     done = call(begun, "distill", "--stage", "4")
     assert done.exit_code == 1
-    assert "`pipe store repair --pairs`" in said(done), done.output
-    assert "`pipe teach --teacher student`" in said(done)
+    assert f"`pipe store repair --pairs --run {begun}`" in said(done), done.output
+    assert f"`pipe teach --teacher student --run {begun}`" in said(done)
 
     done = store(begun, "verify", "--json")
     assert done.exit_code == 1
@@ -108,7 +108,7 @@ def test_a_lost_manifest_of_the_captions_is_made_again(begun):
 def test_without_captions_the_command_that_encodes_them_is_named(run):
     done = store(run, "info")
     assert done.exit_code == 1
-    assert "run `pipe teach --teacher student` first" in said(done)
+    assert f"run `pipe teach --teacher student --run {run}` first" in said(done)
 
 
 def test_another_student_than_the_one_that_encoded_the_captions(finished, tmp_path):

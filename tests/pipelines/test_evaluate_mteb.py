@@ -99,6 +99,14 @@ def test_a_task_without_data_fails_alone(run, tasks):
     assert "TinyAbsent is not measured" in kept["failed"]["student fc1"]["TinyAbsent"]
 
 
+def test_a_stage_that_is_asked_for_has_a_table_of_its_own(run, tasks):
+    done = evaluate(run, "--mteb", "TinyA", "--stage", "2", "--json")
+    assert done.exit_code == 0, done.output
+    apart = run / "eval" / "mteb" / "stage-2" / "TinyA.json"
+    assert json.loads(apart.read_text())["stage"] == 2
+    assert not (run / "eval" / "mteb" / "TinyA.json").exists()
+
+
 def test_teachers_and_the_start_need_no_stage(inputs, tasks, tmp_path):
     options = ("--recipe", str(inputs), "--mteb", "TinyA")
     done = evaluate(tmp_path / "new", *options, "--model", "dummy", "--model", "start")

@@ -298,7 +298,7 @@ def test_without_stage_3_the_captions_cannot_be_encoded(run):
     shutil.rmtree(run / "student" / "stage-3")
     done = call(run, "distill", "--stage", "4")
     assert done.exit_code == 1
-    assert "run `pipe distill --stage 3` first" in done.output
+    assert f"run `pipe distill --stage 3 --run {run}` first" in done.output
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Recipes: validation, overrides, and what a wrong one is told."""
 
+import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from data_prep.errors import PipeError, UsageError
+from data_prep.settings_errors import PATTERNS
 from pipelines.recipe import Recipe, built_in_recipes, load_recipe, save_recipe
 
 
@@ -62,7 +65,28 @@ def test_overrides_change_values_of_every_type():
         ("studnet.start=x", ["studnet", "'student'"]),
         ("stages.9.steps=1", ["'9'", "0 to 3"]),
         ("stages.0.steps", ["no '='"]),
-        ("stages.0.steps=-1", ["stages.0.steps", "greater than 0", "-1"]),
+        ("stages.0.steps=-1", ["stages.0.steps: found -1, expected more than 0"]),
+        ("stages.0.steps=x", ["stages.0.steps: found 'x', expected a whole number"]),
+        ("stages.0.name=-a", ["stages.0.name: found '-a', expected a name of letters, digits"]),
+        ("stages.0.select=bst", ["expected 'last', 'best', or a step such as 'step:100'"]),
+        ("stages=[]", ["stages: found 0 entries, expected 1 at least"]),
+        ("stages.0=1", ["stages.0: found 1, expected a table"]),
+        ('stages.0.heads.fc1=["cosin"]', ["stages.0.heads.fc1.0: found 'cosin'", "'cosine'?"]),
+        ("student.heads.fc1=1.5", ["heads.fc1: found 1.5, expected a whole number or 'target'."]),
+        ("student.heads.fc1=targt", ["expected a whole number or 'target' (did you mean"]),
+        ("training.precision=fp31", ["found 'fp31', expected 'auto', 'bf16' or 'fp32' (did you"]),
+        ("corpus.rows_per_shard=65", ["found 65, expected a multiple of 64"]),
+        ("corpus.cut_fraction=nan", ["found nan, expected a finite number"]),
+        ("logging.zzz=1", ["unknown key logging.zzz (known are ", "group"]),
+        (
+            "teachers.0.dimm=1",
+            ["teacher 'all-minilm-l6-v2': unknown key dimm (did you mean 'dim'?)"],
+        ),
+        ("teachers.0.dim=x", ["dim: found 'x', expected a whole number"]),
+        (
+            'teachers.0={name = "A b", kind = "x"}',
+            ["teachers.0.name: found 'A b'", "small letters"],
+        ),
         ("stages.0.save_every=7", ["save_every", "multiple"]),
         ("student.default_head=fc7", ["fc7", "fc1"]),
         ('teachers.0.name="nv-embed-v3"', ["nv-embed-v3", "nv-embed-v2"]),
@@ -75,6 +99,18 @@ def test_a_wrong_override_is_a_sentence(override, words):
     assert caught.value.exit_code in (1, 2)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_every_pattern_of_a_recipe_has_its_words():
+    text = json.dumps(Recipe.model_json_schema())
+    found = set(re.findall(r'"pattern": ("(?:[^"\\\\]|\\\\.)*")', text))
+    assert {json.loads(one) for one in found} == set(PATTERNS)
+
+
+def test_a_value_that_is_long_is_cut_off():
+    with pytest.raises(UsageError) as caught:
+        load_recipe("laptop", [f"stages.0.steps={'x' * 500}"])
+    assert len(str(caught.value)) < 200
 
 
 def test_a_recipe_that_is_not_there_names_the_nearest():

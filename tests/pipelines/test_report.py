@@ -15,6 +15,7 @@ from pipelines.recipe import load_recipe
 from pipelines.report_page import write_report
 from pipelines.report_page.gather import gather
 from pipelines.run import Run
+from student.evaluation.intervals import Estimate
 from student.export_record import weights_digest
 from tests.pipelines.html_page import Page
 
@@ -58,6 +59,20 @@ def test_a_finished_run_leaves_a_whole_report(finished):
     ):  # fmt: skip
         assert words in page.text, words
     assert len(text) < 2_000_000
+
+
+def test_held_out_agreement_stands_with_its_intervals(finished):
+    page = Page((finished[0] / "report.html").read_text(encoding="utf-8"))
+    results = json.loads((finished[0] / "eval" / "results.json").read_text())
+    student = results["students"][0]
+    agreement = Estimate(**student["held_out"]["intervals"]["spearman"]).text(".4f")
+    assert "[" in agreement
+    kept = Estimate(**student["held_out_retention"]["dummy"]["spearman"]).text(".1f")
+    gained = Estimate(**student["held_out_gain"]["spearman"]).text("+.4f")
+    for told in (agreement, kept, gained):
+        assert told in page.text
+    for told in (agreement, kept.replace(" [", "% ["), gained):
+        assert told in results["table"]
 
 
 def test_every_plot_says_in_words_what_it_shows(finished):
@@ -113,6 +128,13 @@ def test_a_directory_that_does_not_exist_is_refused(run):
     done = CliRunner().invoke(cli, ["report", "--run", str(run.directory), "--to", str(to)])
     assert done.exit_code == 2
     assert "is no directory" in done.output
+
+
+def test_a_file_that_cannot_be_written_is_called_what_the_user_calls_it(run):
+    to = run.directory / ("r" * 250)
+    done = CliRunner().invoke(cli, ["report", "--run", str(run.directory), "--to", str(to)])
+    assert done.exit_code == 1
+    assert f"error: {to} cannot be used" in done.output
 
 
 def test_no_name_or_text_of_a_run_becomes_markup(run):

@@ -1,6 +1,10 @@
 """What a report is put together from, without a run."""
 
 import random
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,6 +12,7 @@ from itertools import pairwise
 import matplotlib as mpl
 import pytest
 
+from data_prep.errors import PipeError, UsageError
 from pipelines.environment import Environment
 from pipelines.report import duration
 from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg, spread
@@ -33,12 +38,13 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 HERE = Environment.here()
 
 
-def worked(phase, after, seconds, whole=True):
+def worked(phase, after, seconds, whole=True, ended=True):
     return Session(
         phase=phase,
         began=BEGAN + timedelta(seconds=after),
         seconds=seconds,
         whole=whole,
+        ended=ended,
         environment=HERE,
     )
 
@@ -115,6 +121,61 @@ def test_phases_stand_in_the_order_in_which_they_began():
         ("b", pytest.approx(2), 0),
         ("a", pytest.approx(1), 1),
     ]
+
+
+def test_a_session_that_ended_without_a_word_was_killed_or_is_at_work():
+    killed = worked("a", 0, 30, whole=False, ended=False)
+    at_work = killed.model_copy(update={"running": True})
+    stopped = worked("a", 60, 1, whole=False)
+    phases = phase_times([killed, at_work, stopped])
+    assert [(p.seconds, p.interrupted, p.killed) for p in phases] == [(pytest.approx(31), 1, 1)]
+    table = time_table(phases, 31)
+    assert table.rows[0][3:5] == ("1", "1")
+    assert "last sign of life" in table.note
+
+
+def test_a_kill_leaves_the_time_until_the_last_sign_of_life(tmp_path):
+    code = f"""
+from pathlib import Path
+import os, signal, time
+import pipelines.sessions as sessions
+sessions._REFUSED_SECONDS = sessions._BEAT_SECONDS = 0.01
+with sessions.session(Path({str(tmp_path)!r}), "stage 1"):
+    while sum(one.seconds for one in sessions.read_sessions(Path({str(tmp_path)!r}))[0]) < 0.05:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (found,), damaged = read_sessions(tmp_path)
+    assert damaged == ()
+    assert (found.phase, found.whole, found.ended, found.running) == ("stage 1", False, False, True)
+    assert found.seconds >= 0.05
+    later = found.began + timedelta(hours=1)
+    ((found,), _) = read_sessions(tmp_path, later)
+    assert not found.running
+    assert phase_times([found])[0].killed == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "recorded"),
+    [
+        (UsageError("wrong"), 100, False),
+        (PipeError("missing"), 5, False),
+        (PipeError("lost"), 100, True),
+        (ValueError("at once"), 0.5, False),
+        (ValueError("later"), 5, True),
+        (KeyboardInterrupt(), 5, True),
+    ],
+)
+def test_what_was_refused_did_not_work(tmp_path, monkeypatch, error, seconds, recorded):
+    (tmp_path / "r").mkdir()
+    with pytest.raises(type(error)), session(tmp_path / "r", "eval"):
+        shifted = time.monotonic() + seconds
+        monkeypatch.setattr("pipelines.sessions.time.monotonic", lambda: shifted)
+        raise error
+    assert len(read_sessions(tmp_path / "r")[0]) == recorded
+    assert (tmp_path / "r" / "sessions").exists() == recorded
 
 
 def test_a_session_is_recorded_however_it_ends(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from pipelines.report_page.evaluations import gather_evaluation
 from pipelines.report_page.wordings import wording_tables
 from pipelines.results import last_weights
 from pipelines.run import Run
+from pipelines.status import status
 from teacher_cache.config import Prompts
 
 _WORDS = ("read", "file", "write", "list", "of", "a", "path", "open")
@@ -143,6 +144,36 @@ def test_a_finished_score_is_not_measured_again(run, sets, monkeypatch):
         file.write('{"sentence1": "a", "sentence2": "b", "score": 1}\n')
     with pytest.raises(AssertionError, match="measured again"):
         robustness(*options)
+
+
+def test_a_measurement_of_an_older_student_is_said_to_be_one(run, sets):
+    assert robustness("--run", run, "--sets", sets).exit_code == 0
+    path, opened = run / "eval" / "robustness.json", Run.open(run, None, ())
+    kept = json.loads(path.read_text())
+    again = f"`pipe robustness --sets {sets} --run {run}`"
+
+    def said():
+        notes = gather_evaluation(opened, last_weights(opened)).notes
+        (line,) = [one for one in status(opened) if one.what == "robustness"]
+        return [note for note in notes if "other words" in note], line
+
+    notes, line = said()
+    assert (notes, line.open, line.note) == ([], False, "")
+    for changed, of in (
+        ({"revisions": {"student fc1": "0" * 40}}, "of other weights or prompts"),
+        ({"revisions": {"student fc9": "0" * 40}}, "of other weights or prompts"),
+        ({"stage": 2}, "of stage 2"),
+    ):
+        path.write_text(json.dumps(kept | changed))
+        notes, line = said()
+        assert of in notes[0]
+        assert again in notes[0]
+        assert (line.open, line.note, f"`{line.command}`") == (True, of, again)
+    path.write_text("[]")
+    _, line = said()
+    assert (line.open, line.note) == (True, "a broken file")
+    path.unlink()
+    assert "robustness" not in [one.what for one in status(opened)]
 
 
 def test_tasks_of_mteb_and_a_file_of_own(run, tasks, tmp_path):

@@ -157,16 +157,35 @@ def table(directory):
 
 
 def test_an_evaluation_of_an_earlier_stage_is_not_the_runs(copy, tmp_path):
-    done = invoke("eval", "--run", str(copy), "--stage", "1", "--json")
+    results = copy / "eval" / "results.json"
+    kept = results.read_text()
+    done = invoke("eval", "--run", str(copy), "--stage", "2", "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert [student["model"] for student in result["students"]] == ["student fc1"]
     assert result["students"][0]["held_out"]["cosine"] > 0
+    # It was asked for, and is kept apart.
+    apart = copy / "eval" / "stage-2" / "results.json"
+    assert json.loads(apart.read_text())["of"]["stage"] == 2
+    assert results.read_text() == kept
+    assert progress(copy)["eval"] == 1
+    # What an evaluation without --stage leaves while the last stage is not finished.
+    shutil.copy(apart, results)
     assert progress(copy)["eval"] == 0
     exported = invoke("export", "--run", str(copy), "--to", str(tmp_path / "other"))
     assert "of other weights" in exported.stderr
     assert not table(tmp_path / "other")
     assert table(copy / "export")
+    # A run that has come to stage 2 has its card from where that stage was measured.
+    results.write_text(kept)
+    shutil.rmtree(copy / "student" / "stage-3" / "final")
+    assert invoke("export", "--run", str(copy)).exit_code == 0
+    assert table(copy / "export")
+
+
+def test_the_last_stage_is_the_run_when_it_is_asked_for(finished):
+    run = Run.open(finished[0], None, ())
+    assert run.of_stage(run.results, 3) == run.of_stage(run.results, None) == run.results
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"of": {"stage": 3}}'])
@@ -216,7 +235,7 @@ def test_a_report_that_cannot_be_written_is_a_line_and_the_table_is_there(copy, 
     def full(run):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.commands.run.write_report", full)
+    monkeypatch.setattr("pipelines.report_page.write_report", full)
     done = invoke("run", "--run", str(copy))
     assert done.exit_code == 0, done.output
     assert "held-out cosine" in done.stdout

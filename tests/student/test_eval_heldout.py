@@ -4,8 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from student.evaluation.heldout import held_out_agreement
+from student.evaluation.compared_agreement import gained_agreement, kept_agreement
+from student.evaluation.heldout import HeadAgreement, held_out_agreement
+from student.evaluation.intervals import Estimate
+from student.evaluation.resampled_spans import resampled_spearman
 from student.evaluation.speed import texts_per_second
 
 
@@ -74,6 +78,56 @@ def test_pairs_come_from_the_first_spans_and_the_cosine_from_all() -> None:
     assert (result.spans, result.pairs) == (40, 190)
     assert result.heads[0].spearman == pytest.approx(1, abs=1e-6)
     assert result.heads[0].cosine == pytest.approx(0, abs=1e-6)
+
+
+def test_resampled_pairs_are_ranked_as_if_the_spans_stood_there_several_times() -> None:
+    target, vectors = unit_rows(9, 6), np.round(unit_rows(9, 4, seed=4), 0) + 0.1
+    first, second = np.triu_indices(9, k=1)
+    target_p, head_p = ((m @ m.T)[first, second] for m in (target, vectors))
+    assert len(np.unique(head_p)) < len(head_p)  # ties
+    (found,) = resampled_spearman(target_p, [head_p], 9, 30)
+    rng = np.random.default_rng(0)
+    for one in found:
+        count = np.bincount(rng.integers(9, size=9), minlength=9)
+        times = count[first] * count[second]
+        naive = stats.spearmanr(np.repeat(target_p, times), np.repeat(head_p, times)).statistic
+        assert one == pytest.approx(naive, abs=1e-12)
+
+
+def test_intervals_hold_the_figures_and_are_paired() -> None:
+    target = unit_rows(80, 16)
+    noise = unit_rows(80, 16, seed=5)
+    vectors = {"fc1": target + 0.8 * noise, "same": target + 0.8 * noise, "worse": target + noise}
+    one, same, worse = held_out_agreement(target, vectors, resamples=100).heads
+    plain = held_out_agreement(target, vectors).heads[0]
+    assert (plain.cosine, plain.spearman) == (one.cosine, one.spearman)
+    assert plain.measure("spearman") == Estimate(plain.spearman)
+    for name in ("cosine", "spearman"):
+        within = one.measure(name)
+        assert within is not None
+        assert within.over == "spans"
+        assert -1 < within.low < within.value < within.high < 1
+        assert kept_agreement(one, same)[name] == Estimate(100, 100, 100, "spans")
+        gained = gained_agreement(one, worse)[name]
+        apart = one.resampled[name].std() + worse.resampled[name].std()
+        assert 0 < gained.low < gained.high
+        assert gained.high - gained.low < 2 * apart
+    assert one.measure("kendall") == Estimate(one.kendall)
+    assert set(one.as_dict()["intervals"]) == {"cosine", "spearman"}
+    assert one.without_cosine().measure("cosine") is None
+    assert kept_agreement(one, None) == gained_agreement(None, one) == {}
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    def agreement(count: int, seed: int, resamples: int) -> HeadAgreement:
+        target = unit_rows(count, 8, seed)
+        vectors = target + 0.7 * unit_rows(count, 8, 1000 + seed)
+        return held_out_agreement(target, {"fc1": vectors}, 2048, resamples).heads[0]
+
+    truth = np.mean([agreement(1500, seed, 0).spearman for seed in range(2)])
+    within = [agreement(40, seed, 100).measure("spearman") for seed in range(10, 70)]
+    covered = np.mean([one.low <= truth <= one.high for one in within])
+    assert 0.8 <= covered <= 1
 
 
 def test_wrong_row_counts_are_refused() -> None:

@@ -62,7 +62,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("overrides", [{"dim": "many"}, {"dtype": "int8"}, {"batch_size": 8}])
 def test_a_wrong_setting_is_a_sentence(overrides: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=f"for '{next(iter(overrides))}' of teacher 'dummy'"):
+    with pytest.raises(UsageError, match=f"teacher 'dummy': .*{next(iter(overrides))}"):
         resolve_teacher("dummy", overrides)
 
 

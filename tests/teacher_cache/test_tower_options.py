@@ -154,7 +154,7 @@ def test_a_static_model_has_nothing_to_compile(tmp_path: Path) -> None:
 
 def test_the_command_hands_them_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr("pipelines.commands.teach.teach", lambda *rest: given.extend(rest))
+    monkeypatch.setattr("pipelines.teach.teach", lambda *rest: given.extend(rest))
     command = ["teach", "--recipe", "laptop", "--run", str(tmp_path / "run")]
     done = CliRunner().invoke(cli, [*command, "--compile", "--kernel", "eager"])
     assert done.exit_code == 0, done.output

@@ -152,6 +152,25 @@ def test_another_input_is_a_sentence(model, given, sentence):
         model.encode([given])
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_size_below_one_is_a_sentence(model, size):
+    with pytest.raises(ValueError, match=f"found the batch size {size}, expected 1 or more"):
+        model.encode(["a text"], batch_size=size)
+
+
+def test_a_role_without_a_prompt_is_a_sentence(model):
+    with pytest.raises(ValueError, match="found the role 'query', expected passage or question"):
+        model.encode(["a text"], role="query")
+
+
+def test_half_of_a_pair_of_surrogates_is_a_sentence(model, loaded):
+    told = r"input \d of 2: found the lone surrogate U\+D83D, expected whole characters"
+    for encode in (model.encode, loaded.encode):
+        with pytest.raises(ValueError, match=told):
+            encode(["whole", "half \ud83d"])
+    assert model.encode("half \ud83d".encode(errors="replace").decode()).shape == (12,)
+
+
 @pytest.mark.parametrize("marker", [IMAGE_START, IMAGE_TOKEN, IMAGE_END])
 def test_a_text_that_spells_a_token_of_an_image_is_no_image(student, model, loaded, marker):
     image = pictures(1)[0]
