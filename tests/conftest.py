@@ -1,5 +1,6 @@
 """One finished tiny run, shared by the tests that only read it, and one S3 server."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files."""
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get("/".join(item.path.parts[-2:]), len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of later collections of garbage: every training asks for one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

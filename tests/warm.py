@@ -15,18 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(
-    [
-        "pipelines.commands.run",
-        "pipelines.commands.teach",
-        "pipelines.launch",
-        "teacher_cache.encoders.dummy",
-        "tests.data_prep.prepare_worker",
-        "tests.teacher_cache.crash_worker",
-        "tests.teacher_cache.places",
-        "tests.teacher_cache.slow_fill",
-    ]
-)
+context.set_forkserver_preload(["tests.warmed"])
 
 
 class WarmProcess:
