@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 PACKAGES: Final = (
@@ -76,6 +75,8 @@ class Environment(BaseModel):
 def _gpus() -> tuple[str, ...]:
     # A driver that is broken or taken raises errors of many kinds, and stops no work by itself.
     with suppress(Exception):
+        import torch  # noqa: PLC0415 - large, and what reads records needs none
+
         return tuple(
             torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())
         )

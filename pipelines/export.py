@@ -58,7 +58,7 @@ def export_student(
         head: The head it uses; None takes the default that the student was trained with, or its
             first head where it has no such head yet.
         images: Whether the vision encoder and all heads go with it, as a model that loads after
-            ``import student``; else it is the text side alone, which loads anywhere.
+            ``import student.registered``; else it is the text side alone, which loads anywhere.
         name: The model's name in the card, such as its name on the hub; None takes the recipe's.
         keep: Whether an export of the same weights and head stays, with what was put into it, such
             as ONNX, and only its card is written anew.

@@ -1,8 +1,1 @@
-"""Targets to gradients: the student, its losses, stages, training, evaluation and export.
-
-Importing it makes the exported model known to transformers (``student.registered``).
-"""
-
-from student.registered import register
-
-register()
+"""Targets to gradients: the student, its losses, stages, training, evaluation and export."""

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+import student.registered  # noqa: F401 - a directory may hold the exported model
 from data_prep.errors import PipeError, first_line
 from student.attention import require_bidirectional
 from student.jasper_format import is_jasper, text_config

@@ -88,7 +88,7 @@ def _usage_of_images(facts: CardFacts) -> str:
         "## Usage",
         "",
         "```python",
-        "import student  # of jasper-distill: makes the model known, no code comes from here",
+        "import student.registered  # of jasper-distill: makes the model known",
         "from PIL import Image",
         "from sentence_transformers import SentenceTransformer",
         "",

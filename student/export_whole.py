@@ -1,7 +1,7 @@
 """Export of a student with its vision encoder and all heads, for texts and images.
 
-The directory holds one transformers model, ``student.registered``, which loads without remote code
-after ``import student``. The export of texts alone (``student.export``) stands on its own.
+The directory holds one transformers model, which loads without remote code after
+``import student.registered``. The export of texts alone (``student.export``) stands on its own.
 """
 
 import copy

@@ -1,8 +1,6 @@
 """Every benchmark makes a smoke run and ends with one JSON object."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from benchmarks.distill_gpu import Bench
 from benchmarks.distill_gpu_data import TINY
 from benchmarks.turns import Turns
 from pipelines.recipe import load_recipe
+from tests import warm
 
 MODULES = sorted(
     path.stem
@@ -27,12 +26,8 @@ FLAGS = {"teach_gpu": ["--tiny"], "distill_gpu": ["--tiny"]}
 
 @pytest.mark.parametrize("name", MODULES)
 def test_quick_run(name):
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json", *FLAGS.get(name, [])],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = warm.run(f"benchmarks.{name}", "--quick", "--json", *FLAGS.get(name, []))
+    assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["machine"]["torch"]
     assert any("vs_" in name for name in figures)

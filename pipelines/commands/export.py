@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--images",
     is_flag=True,
-    help="The vision encoder and every head as well, as a model that loads after `import student`.",
+    help="The vision encoder and every head as well, as a model that loads after "
+    "`import student.registered`.",
 )
 @click.option(
     "--onnx",

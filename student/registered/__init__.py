@@ -1,6 +1,6 @@
 """The exported model for transformers and sentence-transformers: texts, images and all heads.
 
-``import student`` registers it with the Auto classes, so that
+``import student.registered`` makes it known to the Auto classes, so that
 ``AutoModel.from_pretrained(DIRECTORY)`` and ``SentenceTransformer(DIRECTORY)`` load it without
 remote code.
 """
@@ -11,11 +11,8 @@ from student.registered.config import JasperDistillConfig
 from student.registered.model import JasperDistillModel
 from student.registered.processor import JasperDistillProcessor
 
-__all__ = ["JasperDistillConfig", "JasperDistillModel", "JasperDistillProcessor", "register"]
+__all__ = ["JasperDistillConfig", "JasperDistillModel", "JasperDistillProcessor"]
 
-
-def register() -> None:
-    """Make the model known to transformers' Auto classes; once is enough."""
-    AutoConfig.register(JasperDistillConfig.model_type, JasperDistillConfig, exist_ok=True)
-    AutoModel.register(JasperDistillConfig, JasperDistillModel, exist_ok=True)
-    AutoProcessor.register(JasperDistillConfig, JasperDistillProcessor, exist_ok=True)
+AutoConfig.register(JasperDistillConfig.model_type, JasperDistillConfig, exist_ok=True)
+AutoModel.register(JasperDistillConfig, JasperDistillModel, exist_ok=True)
+AutoProcessor.register(JasperDistillConfig, JasperDistillProcessor, exist_ok=True)

@@ -1,11 +1,8 @@
 """A prepare that is killed leaves nothing that the next one does not make good."""
 
-import os
 import random
-import signal
 import subprocess
-import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,51 +12,10 @@ from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
 from data_prep.prepare import prepare
 from tests.data_prep.helpers import corpus_config, file_bytes, silent, two_sources
+from tests.killed import killed
+from tests.warm import WarmProcess
 
-# Slowed down at every file, so that the parent is in time for its moment.
-PROGRAM = """
-import sys, time
-from pathlib import Path
-from data_prep import units
-from data_prep.config import CorpusConfig
-from data_prep.executors.processes import Processes
-from data_prep.prepare import prepare
-units.SMALLEST = 20_000
-original = Path.replace
-Path.replace = lambda self, target: (time.sleep(0.01), original(self, target))[1]
-config = CorpusConfig.model_validate_json(Path(sys.argv[1]).read_text())
-executor = Processes(int(sys.argv[3]), patience=0.5)
-prepare(config, Path(sys.argv[2]), lambda line: print(line, flush=True), executor)
-"""
-
-ROOT = Path(__file__).parents[2]
-
-
-def start(config_file: Path, directory: Path, workers: int) -> subprocess.Popen[str]:
-    """Start a real prepare and wait until it has begun to read its sources."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(config_file), str(directory), str(workers)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
-
-
-def kill_at(config_file: Path, directory: Path, shards: int) -> int:
-    """Kill a real prepare once so many shards are there; return how many it left."""
-    process = start(config_file, directory, workers=1)
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list(directory.glob("spans-*.parquet"))) >= shards:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait(timeout=10) == -signal.SIGKILL
-    assert process.stdout is not None
-    process.stdout.close()
-    return len(list(directory.glob("spans-*.parquet")))
+WORKER = "tests.data_prep.prepare_worker"
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +40,8 @@ def test_killed_again_and_again(
     corpus = tmp_path / "corpus"
     total = len(expected) - 1
     assert total > 90
-    for moment in (0, 1, 15, 40):
-        left = kill_at(tmp_path / "config.json", corpus, moment)
-        assert left < total
+    for moment in ("*", "*/spans-00000.parquet", "*/spans-00014.parquet", "*/spans-00039.*"):
+        assert killed(moment, WORKER, str(tmp_path / "config.json"), str(corpus), "1")
         assert not (corpus / "manifest.json").exists()
         # What lies there is whole, though nothing says yet that it counts.
         for path in corpus.glob("spans-*.parquet"):
@@ -128,12 +83,12 @@ def test_killed_at_random_moments(
     (tmp_path / "config.json").write_text(config.model_dump_json())
     chance = random.Random(kills)
     for number in range(kills):
-        process = start(tmp_path / "config.json", tmp_path / str(number % 2), workers=2)
-        time.sleep(chance.uniform(0, 3))
+        place = tmp_path / str(number % 2)
+        process = WarmProcess(WORKER, str(tmp_path / "config.json"), str(place), "2")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 3))
         process.kill()
         process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
     for number in range(2):
         prepare(config, tmp_path / str(number), silent)
         assert file_bytes(tmp_path / str(number)) == expected

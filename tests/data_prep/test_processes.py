@@ -89,7 +89,7 @@ def test_processes_end_with_the_one_that_started_them():
 
 
 def all_end(processes):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while processes and time.monotonic() < deadline:
         processes = {process for process in processes if _lives(process)}
         time.sleep(0.01)

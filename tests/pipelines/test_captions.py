@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +16,7 @@ from pipelines.run import Run
 from student.model import Student
 from teacher_cache.store import TeacherStore
 from tests.pipelines.test_images_stage import call, finished, run, stage, three_stages
+from tests.warm import WarmProcess
 
 __all__ = ["finished", "run", "three_stages"]
 
@@ -31,15 +30,8 @@ def store(directory, command, *options):
 
 
 def test_two_workers_share_the_captions(run):
-    command = [sys.executable, "-m", "pipelines", "teach", "--run", str(run)]
-    workers = [
-        subprocess.Popen(
-            [*command, "--teacher", "student", "--worker", f"{number}/2"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in (1, 2)
-    ]
+    command = ["pipelines", "teach", "--run", str(run), "--teacher", "student"]
+    workers = [WarmProcess(*command, "--worker", f"{number}/2") for number in (1, 2)]
     for worker in workers:
         _, errors = worker.communicate(timeout=240)
         assert worker.returncode == 0, errors

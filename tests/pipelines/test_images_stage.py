@@ -21,9 +21,11 @@ from student.evaluation.recall import recall
 from student.identity import recorded_identity
 from student.model import Student
 from teacher_cache.store import TeacherStore
-from tests.pipelines.test_kill import kill_when, losses, start
+from tests.killed import killed
+from tests.pipelines.test_kill import kill_when, losses
 from tests.pipelines.tiny_run import pipe, write_inputs
 from tests.student.vision.towers import save_siglip
+from tests.warm import WarmProcess
 
 IMAGES = """
 [student.vision]
@@ -149,9 +151,8 @@ def test_training_moves_the_loss_and_watches_the_held_out_pairs(finished):
 
 
 def test_killed_and_resumed_it_is_the_same_bit_by_bit(run, finished):
-    checkpoints = run / "student" / "stage-4" / "checkpoints"
-    process = start("distill", "--run", str(run), "--stage", "4")
-    assert kill_when(process, (checkpoints / "checkpoint-10" / "complete.json").exists)
+    moment = "*/stage-4/checkpoints/checkpoint-10/complete.json"
+    assert killed(moment, "pipelines", "distill", "--run", str(run), "--stage", "4")
     assert not stage(run, 4).exists()
     assert call(run, "distill", "--stage", "4").exit_code == 0
     assert losses(run, 4) == losses(finished, 4)
@@ -179,8 +180,8 @@ def test_the_vision_encoder_is_kept_until_the_stage_is_done(run, tmp_path):
     done = call(other, "distill", "--stage", "4")
     assert done.exit_code == 0, done.output
     fresh = shutil.copytree(run, tmp_path / "fresh")
-    process = start("distill", "--run", str(run), "--stage", "4")
-    assert kill_when(process, (stage(run, 4).parent / "vision-start.json").exists)
+    moment = "*/stage-4/vision-start.json"
+    assert killed(moment, "pipelines", "distill", "--run", str(run), "--stage", "4")
     siglip.rename(tmp_path / "elsewhere")
     done = call(run, "distill", "--stage", "4")
     assert done.exit_code == 0, done.output
@@ -323,7 +324,7 @@ def test_a_wrong_recipe_is_a_sentence(run, change, sentence):
 
 
 def test_both_exports_give_the_same_vectors(finished):
-    """The one of texts alone loads anywhere; the whole one after `import student`."""
+    """The one of texts alone loads anywhere; the whole one after `import student.registered`."""
     from sentence_transformers import SentenceTransformer
 
     for options in ((), ("--images",)):
@@ -339,7 +340,7 @@ def test_both_exports_give_the_same_vectors(finished):
         images = whole.encode([Image.open(BytesIO(data)) for data in files], task=head)
         np.testing.assert_allclose(images, head_vectors(student, states, head), atol=1e-5)
     card = (finished / "export-images" / "README.md").read_text()
-    assert "import student" in card and "the images of shapes" in card
+    assert "import student.registered" in card and "the images of shapes" in card
     assert "documents" in card  # the corpus that the text side was trained on is still known
 
 
@@ -379,7 +380,7 @@ def test_two_processes_give_the_numbers_of_one(run, finished):
     pytest.importorskip("deepspeed")
     two = ("--launcher", "torchrun", "--nproc", "2")
     checkpoints = run / "student" / "stage-4" / "checkpoints"
-    process = start("distill", "--run", str(run), "--stage", "4", *two)
+    process = WarmProcess("pipelines", "distill", "--run", str(run), "--stage", "4", *two)
     assert kill_when(process, (checkpoints / "checkpoint-10" / "complete.json").exists)
     assert pipe("distill", "--run", str(run), "--stage", "4").returncode == 0
     ours, theirs = losses(run, 4), losses(finished, 4)

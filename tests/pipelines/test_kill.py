@@ -2,15 +2,15 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from student.places import Places
+from tests.killed import killed
 from tests.pipelines.tiny_run import pipe
+from tests.warm import WarmProcess
 
 STAGES = (1, 2, 3)
 # A recipe, what to change in it, and the steps of a stage.
@@ -30,15 +30,7 @@ LAPTOP = (
 )
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def kill_when(process: subprocess.Popen, condition) -> bool:
+def kill_when(process: WarmProcess, condition) -> bool:
     """Kill a process at the moment a condition holds; False if it ended before."""
     deadline = time.monotonic() + 200
     while process.poll() is None:
@@ -89,22 +81,21 @@ def test_killed_in_prep_in_teach_and_in_every_stage(undisturbed, tmp_path):
     commits = directory / "store" / "commits"
     places = Places(directory / "student")
     moments = [
-        ("prep", lambda: any((directory / "corpus").glob("*.parquet"))),
-        ("teach", lambda: any(commits.glob("*/*.json"))),
-        ("distill", lambda: places.last_checkpoint(1) >= steps // 3),
-        ("distill", lambda: places.last_checkpoint(2) >= steps // 2),
-        ("distill", lambda: places.last_checkpoint(3) >= 2 * steps // 3),
+        ("prep", "*/corpus/*.parquet"),
+        ("teach", "*/commits/*/*.json"),
+        *(
+            ("distill", f"{places.checkpoint(number, step)}/complete.json")
+            for number, step in ((1, steps // 3), (2, steps // 2), (3, 2 * steps // 3))
+        ),
     ]
-    kills = 0
     committed: dict[Path, int] = {}
     for command, moment in moments:
-        kills += kill_when(start(command, *options), moment)
+        assert killed(moment, "pipelines", command, *options)
         if command == "teach":
             committed = {path: path.stat().st_mtime_ns for path in commits.glob("*/*.json")}
         if command != "distill":
             done = pipe(command, *options)
             assert done.returncode == 0, done.stderr
-    assert kills >= 4  # a small prep may end before it can be caught
     assert committed
     assert all(path.stat().st_mtime_ns == when for path, when in committed.items())
 
@@ -118,18 +109,15 @@ def test_killed_in_prep_in_teach_and_in_every_stage(undisturbed, tmp_path):
 
 def test_sigterm_says_that_the_same_command_continues(inputs, tmp_path):
     directory = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "run", "--recipe", str(inputs), "--run",
-         str(directory), "--set", "stages.0.steps=100000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    options = ["--recipe", str(inputs), "--run", str(directory), "--set", "stages.0.steps=100000"]
+    process = WarmProcess("pipelines", "run", *options)
     deadline = time.monotonic() + 120
     while not Places(directory / "student").last_checkpoint(1):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "the same command continues" in error
     assert "Traceback" not in error

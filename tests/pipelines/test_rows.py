@@ -1,8 +1,6 @@
 """Training on the shards that have come: fixed when the stage begins, whatever comes later."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -10,8 +8,9 @@ from data_prep.errors import PipeError
 from student.batches import BatchStream
 from student.trainer import DistillTrainer
 from teacher_cache.store import TeacherStore
+from tests.killed import killed
 from tests.pipelines.partial_run import SIZE, Partial, prepare
-from tests.pipelines.test_kill import kill_when, losses
+from tests.pipelines.test_kill import losses
 
 SHARDS = {"dummy": [0, 1, 3, 4], "second": [1, 3, 4, 5]}
 
@@ -94,11 +93,8 @@ def test_killed_and_resumed_after_other_shards_came(partial):
     steps = ["--stage", "1", "--set", "stages.0.steps=16"]
     clean, run = partial("clean").come(SHARDS), partial("killed").come(SHARDS)
     clean.distill(*steps, "--rows", "available")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "distill", *run.options, *steps, "--rows", "available"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert kill_when(process, lambda: run.places.last_checkpoint(1) >= 4)
+    moment = f"{run.places.checkpoint(1, 4)}/complete.json"
+    assert killed(moment, "pipelines", "distill", *run.options, *steps, "--rows", "available")
     run.come()
     said = run.distill(*steps)
     assert "training on 3 of" in said

@@ -1,8 +1,6 @@
 """Training in two processes: the numbers of one, resumed by any number of others."""
 
 import shutil
-import subprocess
-import sys
 import time
 
 import psutil
@@ -13,6 +11,7 @@ from safetensors.torch import load_file
 from student.places import Places
 from tests.pipelines.test_kill import RESULTS, contents, kill_when, losses
 from tests.pipelines.tiny_run import pipe
+from tests.warm import WarmProcess
 
 STAGES = (1, 2, 3)
 TWO = ("--launcher", "torchrun", "--nproc", "2")
@@ -42,10 +41,7 @@ def distill(directory, *arguments) -> str:
 
 def distill_until(directory, condition, *arguments) -> None:
     """Train until a condition holds, then kill -9 the command; its processes die with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "distill", "--run", str(directory), *arguments],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = WarmProcess("pipelines", "distill", "--run", str(directory), *arguments)
     children: list[psutil.Process] = []
 
     def now() -> bool:
@@ -53,7 +49,7 @@ def distill_until(directory, condition, *arguments) -> None:
         return condition()
 
     assert kill_when(process, now)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=120)
     assert not alive
 
 
@@ -145,10 +141,9 @@ def test_losses_of_a_rank_want_the_same_number_of_processes(copied):
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
 def test_a_signal_ends_all_processes(copied, launcher):
     places = Places(copied / "student")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "distill", "--run", str(copied), "--nproc", "2",
-         "--launcher", launcher, "--set=stages.0.steps=100000"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    process = WarmProcess(
+        "pipelines", "distill", "--run", str(copied), "--nproc", "2", "--launcher", launcher,
+        "--set=stages.0.steps=100000",
     )  # fmt: skip
     children: list[psutil.Process] = []
     while not places.last_checkpoint(1):
@@ -156,11 +151,11 @@ def test_a_signal_ends_all_processes(copied, launcher):
         time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    _, error = process.communicate(timeout=100)
+    _, error = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "the same command continues" in error
     if launcher == "torchrun":  # deepspeed's launcher shows how it was interrupted
         assert "Traceback" not in error
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=120)
     assert len(children) >= 2
     assert not alive

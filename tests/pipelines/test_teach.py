@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,6 +12,7 @@ from click.testing import CliRunner
 from pipelines.cli import cli
 from teacher_cache.running import running
 from tests.pipelines.tiny_run import pipe
+from tests.warm import WarmProcess
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +140,8 @@ def test_status_counts_a_bad_shard_and_goes_on(run):
 
 def start_slowly(run, *options):
     """Start teaching with shards that never end."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.pipelines.slow_teach", "teach", "--run", str(run), *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PIPE_TEST_SECONDS": "600"},
-    )
+    command = ["tests.pipelines.slow_teach", "teach", "--run", str(run), *options]
+    return WarmProcess(*command, env={"PIPE_TEST_SECONDS": "600"})
 
 
 def wait_for(condition, process, seconds=120):
@@ -174,7 +169,7 @@ def test_a_signal_in_the_middle_of_a_shard_ends_within_seconds(run, sent):
     wait_for(lambda: running(run / "store", "dummy"), process)
     assert status(run)["teacher dummy"]["running"] == 1
     process.send_signal(sent)
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in said
     assert "Traceback" not in said
@@ -192,7 +187,7 @@ def test_a_signal_ends_the_actors_too(run):
     wait_for(lambda: len(running(run / "store", "dummy")) == 2, process)
     actors = [int(path.name.rpartition("-")[2]) for path in leftovers(run)]
     process.terminate()
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "the same command continues" in said
     assert "Traceback" not in said

@@ -3,9 +3,9 @@
 import json
 import random
 import subprocess
-import sys
 from pathlib import Path
 
+from tests import warm
 from tests.student.models import WORDS, save_backbone
 
 RECIPE = """
@@ -124,12 +124,5 @@ def write_inputs(root: Path, documents: int = 150) -> Path:
 
 
 def pipe(*arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        **options,
-    )
+    """Run the command line in a process of its own, as ``tests.warm.run``."""
+    return warm.run("pipelines", *arguments, **options)

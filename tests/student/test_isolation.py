@@ -41,6 +41,17 @@ def test_data_prep_loads_neither_torch_nor_zarr():
     assert done.stdout.strip() == "[]"
 
 
+def test_commands_that_compute_nothing_load_neither_torch_nor_transformers():
+    code = (
+        "import sys, importlib\n"
+        "for name in ('prep', 'status', 'plan', 'corpus', 'store', 'teachers'):\n"
+        "    importlib.import_module(f'pipelines.commands.{name}')\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_distilling_works_where_importing_a_teacher_raises(tmp_path):
     recipe = write_inputs(tmp_path)
     options = ["--recipe", str(recipe), "--run", str(tmp_path / "run")]

@@ -13,6 +13,7 @@ from student.config import LossConfig
 from student.losses import distillation_loss
 from student.ranks import ALONE, Ranks, join_ranks
 from student.stage_config import StageConfig
+from tests import warm  # noqa: F401 - what the processes are forked from
 from tests.student.tiny_students import student
 
 TEXTS = [
@@ -60,7 +61,7 @@ def work(rank: int, directory: Path, count: int) -> None:
 
 
 def test_the_gradient_is_that_of_the_whole_batch(tmp_path):
-    mp.spawn(work, args=(tmp_path, 2), nprocs=2)
+    mp.start_processes(work, args=(tmp_path, 2), nprocs=2, start_method="forkserver")
     alone = gradient(ALONE)
     assert alone.abs().max() > 1
     for rank in range(2):  # eleven texts: one process has six of them and the other five

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from teacher_cache.store import TeacherStore
 from tests.teacher_cache.places import copy, fill_shards
 from tests.teacher_cache.s3_server import S3Server
 from tests.teacher_cache.small import dummy, make_corpus
+from tests.warm import WarmProcess
 
 SHARDS = 12
 ROWS = SHARDS * 64
@@ -69,7 +68,7 @@ def cached(cache: Path) -> list[Path]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -250,10 +249,9 @@ def test_two_processes_share_a_cache(
     copy([local.directory.parent], bucket)
     s3.asked.clear()
     limit = (SHARDS + 1) * size
-    command = [sys.executable, "-m", "tests.teacher_cache.places", "read", bucket]
-    command += [str(tmp_path), str(limit)]
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    command = ["tests.teacher_cache.places", "read", bucket, str(tmp_path), str(limit)]
+    both = [WarmProcess(*command) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in both] == [0, 0]
     gets = [path for method, path in s3.asked if method == "GET" and "/c/" in path]
     assert len(gets) == len(set(gets)) == SHARDS
     assert len(cached(tmp_path)) == SHARDS

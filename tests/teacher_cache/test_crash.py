@@ -3,7 +3,6 @@
 The workers are forked from a warm server, so that a kill costs the time of the work alone.
 """
 
-import multiprocessing
 import random
 import time
 from collections import Counter
@@ -20,14 +19,12 @@ from teacher_cache.verify import verify
 from teacher_cache.workers import Worker
 from tests.teacher_cache.crash_worker import SECONDS_A_SHARD, work
 from tests.teacher_cache.small import dummy, make_corpus, vector_files
+from tests.warm import context
 
 SHARDS = 24
 ROWS = SHARDS * 64 - 7
 WORKERS = 2
 MOST_SHARDS = 3
-
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.teacher_cache.crash_worker"])
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,7 @@
 """Filling: resumed is uninterrupted, killed is resumed, and nothing is encoded twice."""
 
 import errno
-import random
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,8 @@ from teacher_cache.running import running
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 from teacher_cache.writer import ShardWriter
+from tests import warm
+from tests.killed import killed
 from tests.teacher_cache.small import (
     LoggingEncoder,
     change_text,
@@ -42,27 +39,20 @@ def commit_files(store: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    """Five times kill -9, somewhere between the first shard and the last."""
-    moments = random.Random(3)
+    """Five times kill -9, behind a shard that is in its place or committed, and then in peace."""
     corpus = make_corpus(tmp_path, ROWS)
     directory, log = tmp_path / "store", tmp_path / "encoded.log"
     log.touch()
-    command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
-    command += [str(corpus.directory), str(log), "0.02", "0"]
-    kills = 0
+    command = ["tests.teacher_cache.slow_fill", str(directory)]
+    command += [str(corpus.directory), str(log), "0", "0"]
     before: dict[str, tuple[int, bytes]] = {}
-    while len(before) < SHARDS:
+    moments = ["c/0/0", "commits/dummy/00000.json", "c/7/0", "commits/dummy/00023.json", "c/39/0"]
+    for moment in [*moments, None]:
         encoded_before = log.read_text().split()
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert worker.stdout is not None
-        assert "shards to encode" in worker.stdout.readline()
-        if kills < 5:
-            time.sleep(moments.uniform(0.0, 0.35))
-            worker.send_signal(signal.SIGKILL)
-            kills += 1
-        worker.stdout.read()
-        assert worker.wait(timeout=60) in (0, -signal.SIGKILL)
-        worker.stdout.close()
+        if moment:
+            assert killed(f"{directory}/*{moment}", *command)
+        else:
+            assert warm.run(*command).returncode == 0
 
         after = commit_files(directory)
         # What was committed stays, to the byte, and was not encoded again.
@@ -72,8 +62,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
         store = TeacherStore.open(directory, corpus)
         assert verify(store, corpus) == []
         before = after
+    assert len(before) == SHARDS
     # Each kill costs at most the shard being encoded and the one being written.
-    assert len(log.read_text().split()) <= SHARDS + 2 * kills
+    assert len(log.read_text().split()) <= SHARDS + 2 * len(moments)
 
     undisturbed = TeacherStore.create(tmp_path / "undisturbed", corpus)
     fill(undisturbed, corpus, dummy(), DummyEncoder(dummy()), lambda line: None)

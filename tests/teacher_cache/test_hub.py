@@ -64,7 +64,7 @@ def fetch(
         env={**settings, **more},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr

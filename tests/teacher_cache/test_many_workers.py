@@ -1,7 +1,5 @@
 """Several real processes fill one store, and leave the bytes of one."""
 
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -12,6 +10,7 @@ from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 from teacher_cache.workers import Worker
 from tests.teacher_cache.small import dummy, make_corpus, vector_files
+from tests.warm import WarmProcess
 
 SHARDS = 13
 
@@ -31,14 +30,11 @@ def alone(tmp_path_factory):
 def test_concurrent_workers_leave_what_one_leaves(tmp_path, alone, workers):
     corpus, expected = alone
     directory, log = tmp_path / "store", tmp_path / "encoded.log"
-    command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
+    command = ["tests.teacher_cache.slow_fill", str(directory)]
     command += [str(corpus.directory), str(log), "0.02", "0"]
-    processes = [
-        subprocess.Popen([*command, worker], stdout=subprocess.PIPE, text=True)
-        for worker in workers
-    ]
+    processes = [WarmProcess(*command, worker) for worker in workers]
     for process, worker in zip(processes, workers, strict=True):
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=240)
         assert process.returncode == 0
         assert (f"worker {worker}" in said) == (worker != "1/1")
     store = TeacherStore.open(directory, corpus)

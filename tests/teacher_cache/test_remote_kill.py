@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,9 +14,11 @@ from teacher_cache.open_store import RemoteStore, open_store
 from teacher_cache.place import Place
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
+from tests.killed import killed
 from tests.teacher_cache.places import copy, fill_shards
 from tests.teacher_cache.s3_server import S3Server
 from tests.teacher_cache.small import dummy, make_corpus, vector_files
+from tests.warm import WarmProcess
 
 SHARDS = 24
 
@@ -31,19 +31,26 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def kill_at(seconds: float, *arguments: object) -> bool:
-    """Start a process of ``places`` and kill it some time after it has begun to work."""
-    command = [sys.executable, "-m", "tests.teacher_cache.places", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL
+PLACES = "tests.teacher_cache.places"
 
 
-def moments(kills: int, longest: float, seed: int) -> list[float]:
-    return [random.Random(seed + n).uniform(0.0, longest) for n in range(kills)]
+def kill_behind(files: int, *arguments: object) -> bool:
+    """Kill a process of ``places`` when it has put so many files in their places."""
+    return killed("*", PLACES, *map(str, arguments), behind=files)
+
+
+def kill_at_request(number: int, s3: S3Server, *arguments: object) -> bool:
+    """Kill a process of ``places`` when it has asked so often."""
+    s3.asked.clear()
+    process = WarmProcess(PLACES, *map(str, arguments))
+    while len(s3.asked) < number and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def moments(kills: int, last: int, seed: int) -> list[int]:
+    return [random.Random(seed + n).randint(1, last) for n in range(kills)]
 
 
 def finish_and_compare(source: str | Path, target: Path, undisturbed: Path) -> None:
@@ -80,8 +87,8 @@ def test_killed_pulls(
     copy_corpus(Place(str(undisturbed)), Place(bucket), 4)
     done = 0
     with s3.misbehaving(pause=0.01):
-        for seconds in moments(kills, 2.0, seed=1):
-            done += kill_at(seconds, "copy", bucket, tmp_path / "pulled")
+        for files in moments(kills, 2 * SHARDS, seed=1):
+            done += kill_behind(files, "copy", bucket, tmp_path / "pulled")
     assert done
     finish_and_compare(bucket, tmp_path / "pulled", undisturbed)
 
@@ -92,8 +99,8 @@ def test_killed_pushes(
 ) -> None:
     done = 0
     with s3.misbehaving(pause=0.01):
-        for seconds in moments(kills, 2.5, seed=2):
-            done += kill_at(seconds, "copy", undisturbed, bucket)
+        for request in moments(kills, 2 * SHARDS, seed=2):
+            done += kill_at_request(request, s3, "copy", undisturbed, bucket)
     assert done
     # Whatever a killed push has committed can be pulled, and is whole.
     if Place(bucket).store.exists("manifest.json"):
@@ -107,8 +114,8 @@ def test_killed_pushes(
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_merges(undisturbed: Path, tmp_path: Path, kills: int) -> None:
     done = 0
-    for seconds in moments(kills, 0.25, seed=3):
-        done += kill_at(seconds, "copy", undisturbed, tmp_path / "merged")
+    for files in moments(kills, 2 * SHARDS, seed=3):
+        done += kill_behind(files, "copy", undisturbed, tmp_path / "merged")
     assert done
     finish_and_compare(undisturbed, tmp_path / "merged", undisturbed)
 
@@ -122,8 +129,8 @@ def test_killed_readers(
     limit = 10 * local.shard_path("dummy", 0).stat().st_size
     done = 0
     with s3.misbehaving(pause=0.01):
-        for seconds in moments(kills, 2.0, seed=4):
-            done += kill_at(seconds, "read", bucket, tmp_path / "cache", limit)
+        for files in moments(kills, SHARDS // 2, seed=4):
+            done += kill_behind(files, "read", bucket, tmp_path / "cache", limit)
             held = sum(path.stat().st_size for path in (tmp_path / "cache" / "shards").glob("*"))
             assert held <= limit
     assert done

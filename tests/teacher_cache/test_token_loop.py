@@ -80,7 +80,7 @@ def test_tokens_are_made_ahead_in_one_other_thread() -> None:
         return letters(texts, rows)
 
     def model(batch: Features, skip: torch.Tensor) -> torch.Tensor:
-        assert second.wait(10)  # before the first batch ends, the second block has been begun
+        assert second.wait(120)  # before the first batch ends, the second block has been begun
         return Model()(batch, skip)
 
     TokenLoop("cpu").run(texts, tokenise, model, 2)

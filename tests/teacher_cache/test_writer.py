@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from teacher_cache.shard_file import ShardShape, write_shard
 from teacher_cache.store import TeacherStore
 from teacher_cache.verify import verify
 from tests.teacher_cache.small import dummy, make_corpus
+from tests.warm import WarmProcess
 
 
 @pytest.fixture
@@ -169,19 +168,12 @@ def test_workers_on_different_machines_leave_a_sound_store(tmp_path: Path) -> No
     directory = tmp_path / "store"
     corpus = make_corpus(tmp_path, 40 * 64)
     TeacherStore.create(directory, corpus)
-    command = [sys.executable, "-m", "tests.teacher_cache.slow_fill", str(directory)]
-    command.append(str(corpus.directory))
+    command = ["tests.teacher_cache.slow_fill", str(directory), str(corpus.directory)]
     workers = [
-        subprocess.Popen(
-            [*command, str(tmp_path / f"{number}.log"), "0", "1e-4"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(3)
+        WarmProcess(*command, str(tmp_path / f"{number}.log"), "0", "1e-4") for number in range(3)
     ]
     for worker in workers:
-        _, errors = worker.communicate(timeout=60)
+        _, errors = worker.communicate(timeout=240)
         assert worker.returncode == 0, errors
     encoded = sum(len((tmp_path / f"{n}.log").read_text().split()) for n in range(3))
     assert encoded >= 40

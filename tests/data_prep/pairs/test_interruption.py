@@ -1,10 +1,5 @@
 """A preparation that is killed leaves nothing that the next one does not make good."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,20 +8,9 @@ from data_prep.pairs.prepare import prepare_pairs
 from tests.data_prep.helpers import file_bytes, silent
 from tests.data_prep.pairs.helpers import config, source, write_parquet
 from tests.data_prep.pairs.helpers import png as image
+from tests.killed import killed
 
-# Slowed down at every file, so that the parent is in time for its moment.
-PROGRAM = """
-import sys, time
-from pathlib import Path
-from data_prep.pairs.config import PairsConfig
-from data_prep.pairs.prepare import prepare_pairs
-original = Path.replace
-Path.replace = lambda self, target: (time.sleep(0.01), original(self, target))[1]
-config = PairsConfig.model_validate_json(Path(sys.argv[1]).read_text())
-prepare_pairs(config, Path(sys.argv[2]), lambda line: print(line, flush=True))
-"""
-
-ROOT = Path(__file__).parents[3]
+WORKER = "tests.data_prep.prepare_worker"
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +27,12 @@ def clean(tmp_path_factory: pytest.TempPathFactory):
     return wanted, file_bytes(directory / "pairs")
 
 
-def kill_at(config_file: Path, directory: Path, shards: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(config_file), str(directory)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()  # it has begun to read its sources
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list(directory.glob("images-*.parquet"))) >= shards:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait(timeout=10) == -signal.SIGKILL
-    process.stdout.close()
-
-
 def test_killed_again_and_again(clean, tmp_path: Path) -> None:
     wanted, expected = clean
     (tmp_path / "config.json").write_text(wanted.model_dump_json())
     pairs = tmp_path / "pairs"
-    for moment in (0, 1, 12):
-        kill_at(tmp_path / "config.json", pairs, moment)
+    for moment in ("*", "*/images-00000.parquet", "*/images-00011.parquet"):
+        assert killed(moment, WORKER, str(tmp_path / "config.json"), str(pairs))
         assert not (pairs / "manifest.json").exists()
         for path in pairs.glob("*.parquet"):
             assert path.read_bytes() == expected[path.name]

@@ -80,4 +80,4 @@ def test_the_time_is_bounded_in_all(address, path, monkeypatch):
     began = monotonic()
     with pytest.raises(PipeError, match=r"more than 0.2 seconds"):
         fetch(f"{address}{path}", 10**9)
-    assert monotonic() - began < 5
+    assert monotonic() - began < 60  # and not for ever
