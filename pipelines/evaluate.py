@@ -26,7 +26,6 @@ from student.evaluation.embed import Embed
 from student.evaluation.heldout import HeadAgreement, held_out_agreement
 from student.evaluation.items import resampled
 from student.evaluation.mteb_library import check_mteb
-from student.evaluation.resampled_spans import RESAMPLES
 from student.evaluation.sets import find_sets, read_set
 from student.evaluation.speed import texts_per_second
 from student.evaluation.table import as_dict, render
@@ -146,7 +145,7 @@ def _held_out(
     for place, contender in enumerate(contenders[len(teachers) :], start=len(teachers)):
         if contender.embed is not None:
             vectors[str(place)] = contender.embed(rows.texts, rows.roles)
-    agreement = held_out_agreement(rows.target_NT, vectors, resamples=RESAMPLES)
+    agreement = held_out_agreement(rows.target_NT, vectors, intervals=True)
     measured = {int(head.head): head for head in agreement.heads}
     # The start's space is not the target's, nor is that of a teacher outside it, whatever their
     # width: a cosine would mean nothing.

@@ -8,10 +8,7 @@ from pipelines.report_page.measured import AGREEMENTS, Measured, StudentModel
 from student.evaluation.intervals import Estimate
 from student.evaluation.lines import MEAN
 
-_BRACKETS = (
-    "In brackets, what 95% of resamples give: of the sets' items, of the tasks, or of the held-out "
-    "spans."
-)
+_BRACKETS = "In brackets the 95% interval, over the sets' items, the tasks, or the held-out spans."
 
 
 def compared_tables(compared: Compared) -> list[Table]:

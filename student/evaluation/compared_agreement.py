@@ -1,18 +1,11 @@
-"""What a student keeps of a teacher's held-out agreement, and what it gained over its start.
-
-Shapes: R resamples.
-"""
+"""What a student keeps of a teacher's held-out agreement, and what it gained over its start."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from student.evaluation.heldout import MEASURES, ROUNDED, HeadAgreement
-from student.evaluation.intervals import Estimate, Over, estimate
-
-_Floats = npt.NDArray[np.float64]
-_Drawn = tuple[_Floats, _Floats]
+from student.evaluation.heldout import MEASURES, HeadAgreement
+from student.evaluation.intervals import Estimate, by_error, percent
+from student.evaluation.span_error import Influence
 
 
 def kept_agreement(
@@ -26,17 +19,20 @@ def kept_agreement(
 
     Returns:
         100 x student / teacher by measure, where both have it and the teacher's is above 0. The
-        intervals are paired: the same spans are drawn for both.
+        intervals are paired, for both are measured on the same spans. There is none where the
+        teacher's own holds 0.
     """
     found = {}
-    for name, ours, theirs, drawn in _both(student, teacher):
-        if theirs <= 0:
+    for name, ours, theirs in _both(student, teacher):
+        if theirs.value <= 0:
             continue
-        share_R = None
-        if drawn is not None and np.all(drawn[1] > 0):
-            share_R = 100 * (drawn[0] / drawn[1])
-        rounding = 100 * ROUNDED * (1 + abs(ours / theirs)) / theirs
-        found[name] = estimate(100 * (ours / theirs), _of_spans(share_R), rounding)
+        error = None
+        if ours.influence and theirs.influence:
+            own = by_error(theirs.value, theirs.influence.error(), theirs.spans)
+            if own.low is not None and own.low > 0:
+                moved = ours.influence.less(theirs.influence, times=ours.value / theirs.value)
+                error = percent(moved.error(), theirs.value)
+        found[name] = by_error(percent(ours.value, theirs.value), error, ours.spans)
     return found
 
 
@@ -53,25 +49,30 @@ def gained_agreement(
         student - start by measure, where both have it, with paired intervals.
     """
     found = {}
-    for name, ours, theirs, drawn in _both(student, start):
-        more_R = None if drawn is None else drawn[0] - drawn[1]
-        found[name] = estimate(ours - theirs, _of_spans(more_R), 2 * ROUNDED)
+    for name, ours, theirs in _both(student, start):
+        error = None
+        if ours.influence and theirs.influence:
+            error = ours.influence.less(theirs.influence).error()
+        found[name] = by_error(ours.value - theirs.value, error, ours.spans)
     return found
 
 
-def _of_spans(resampled_R: _Floats | None) -> tuple[_Floats, Over] | None:
-    return None if resampled_R is None else (resampled_R, "spans")
+class _Figure(NamedTuple):
+    value: float
+    influence: Influence | None
+
+    @property
+    def spans(self) -> int:
+        return self.influence.spans if self.influence else 0
 
 
 def _both(
     one: HeadAgreement | None, other: HeadAgreement | None
-) -> Iterator[tuple[str, float, float, _Drawn | None]]:
-    """The measures that both have, with their paired resamples where both were resampled."""
+) -> Iterator[tuple[str, _Figure, _Figure]]:
+    """The measures that both have."""
     if one is None or other is None:
         return
     for name in MEASURES:
-        ours, theirs = getattr(one, name), getattr(other, name)
-        if ours is None or theirs is None:
-            continue
-        known = name in one.resampled and name in other.resampled
-        yield name, ours, theirs, (one.resampled[name], other.resampled[name]) if known else None
+        ours, theirs = (_Figure(getattr(of, name), of.influences.get(name)) for of in (one, other))
+        if ours.value is not None and theirs.value is not None:
+            yield name, ours, theirs

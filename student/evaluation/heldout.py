@@ -1,7 +1,6 @@
 """Agreement with the target on spans that training never saw.
 
-Shapes: N held-out spans, T target dim, D head dim, P = S(S-1)/2 pairs of the first S spans, R
-resamples.
+Shapes: N held-out spans, T target dim, D head dim, P = S(S-1)/2 pairs of the first S spans.
 """
 
 from collections.abc import Mapping
@@ -9,20 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from student.evaluation.intervals import Estimate, estimate
-from student.evaluation.resampled_spans import resampled_means, resampled_spearman
+from student.evaluation.influence import Ranked, kendall_influence, spearman_influence
+from student.evaluation.intervals import Estimate, by_error
+from student.evaluation.span_error import Influence
 
 MAX_SPANS = 1024
 """Spans whose pairs are compared; 1024 make 523,776 pairs, and the ranks cost P log P."""
 
 MEASURES = ("cosine", "spearman", "kendall")
 """The figures of ``HeadAgreement``."""
-
-ROUNDED = 1e-5
-"""By how much float32 may part a figure from its resamples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +31,7 @@ class HeadAgreement:
         cosine: Mean cosine with the target over all N spans; None unless D equals T.
         spearman: Rank correlation of the P pair similarities, -1 to 1.
         kendall: Kendall's tau-b of the same.
-        resampled: Of the cosine and of the rank correlation, the figures of resampled spans, (R,),
-            where they were asked for; the same draws for every head.
+        influences: By measure, how much each span or pair moves it, where intervals were asked for.
     """
 
     head: str
@@ -44,24 +39,26 @@ class HeadAgreement:
     cosine: float | None
     spearman: float
     kendall: float
-    resampled: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    influences: Mapping[str, Influence] = field(default_factory=dict)
 
     def without_cosine(self) -> "HeadAgreement":
         """The same without a cosine, for a space that is not the target's."""
-        kept = {name: one for name, one in self.resampled.items() if name != "cosine"}
-        return replace(self, cosine=None, resampled=kept)
+        kept = {name: one for name, one in self.influences.items() if name != "cosine"}
+        return replace(self, cosine=None, influences=kept)
 
     def measure(self, name: str) -> Estimate | None:
         """Give a figure with its interval.
 
         Args:
-            name: ``cosine``, ``spearman`` or ``kendall``, which has no interval.
+            name: ``cosine``, ``spearman`` or ``kendall``.
         """
         value = getattr(self, name)
         if value is None:
             return None
-        drawn = self.resampled.get(name)
-        return estimate(value, None if drawn is None else (drawn, "spans"), ROUNDED)
+        influence = self.influences.get(name)
+        if influence is None:
+            return Estimate(value)
+        return by_error(value, influence.error(), influence.spans, limit=1.0)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, and ``intervals``: by measure, as ``Estimate.as_dict``."""
@@ -95,7 +92,7 @@ def held_out_agreement(
     target_NT: np.ndarray,
     heads: Mapping[str, np.ndarray],
     max_spans: int = MAX_SPANS,
-    resamples: int = 0,
+    intervals: bool = False,
 ) -> HeldOut:
     """Measure how far heads keep the target's directions and its order of pairs.
 
@@ -107,7 +104,7 @@ def held_out_agreement(
         target_NT: (N, T) float32 unit rows, N >= 3.
         heads: For each head (N, D) vectors of the same spans; they need not be unit rows.
         max_spans: Spans whose pairs are compared.
-        resamples: R, for intervals; 0 for none.
+        intervals: Whether the figures are to have intervals.
 
     Returns:
         The agreement of each head.
@@ -128,14 +125,11 @@ def held_out_agreement(
         aligned = unit_ND.shape[1] == target_NT.shape[1]
         cosines.append(np.einsum("nd,nd->n", unit_ND, _unit(target_NT)) if aligned else None)
         pairs.append(_pair_similarities(unit_ND[:max_spans]))
-    drawn: list[dict[str, npt.NDArray[np.float64]]] = [{} for _ in pairs]
-    if resamples:
-        compared = min(spans, max_spans)
-        ranked = resampled_spearman(target_P, pairs, compared, resamples)
-        for cosine_N, spearman_R, into in zip(cosines, ranked, drawn, strict=True):
-            into["spearman"] = spearman_R
-            if cosine_N is not None:
-                into["cosine"] = resampled_means(cosine_N, resamples)
+    influences: list[dict[str, Influence]] = [{} for _ in pairs]
+    if intervals:
+        compared, target = min(spans, max_spans), Ranked(target_P)
+        for cosine_N, head_P, into in zip(cosines, pairs, influences, strict=True):
+            into.update(_influences(cosine_N, target, Ranked(head_P), compared))
     results = tuple(
         HeadAgreement(
             head=name,
@@ -143,13 +137,26 @@ def held_out_agreement(
             cosine=None if cosine_N is None else float(cosine_N.mean(dtype=np.float64)),
             spearman=float(stats.spearmanr(target_P, head_P).statistic),
             kendall=float(stats.kendalltau(target_P, head_P).statistic),
-            resampled=resampled,
+            influences=known,
         )
-        for (name, vectors_ND), cosine_N, head_P, resampled in zip(
-            heads.items(), cosines, pairs, drawn, strict=True
+        for (name, vectors_ND), cosine_N, head_P, known in zip(
+            heads.items(), cosines, pairs, influences, strict=True
         )
     )
     return HeldOut(spans=spans, pairs=len(target_P), heads=results)
+
+
+def _influences(
+    cosine_N: np.ndarray | None, target: Ranked, head: Ranked, compared: int
+) -> dict[str, Influence]:
+    found = {
+        "spearman": Influence(spearman_influence(target, head), compared, of_pairs=True),
+        "kendall": Influence(kendall_influence(target, head), compared, of_pairs=True),
+    }
+    if cosine_N is not None:
+        apart_N = cosine_N.astype(np.float64) - cosine_N.mean(dtype=np.float64)
+        found["cosine"] = Influence(apart_N, len(cosine_N), of_pairs=False)
+    return found
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,22 +1,24 @@
-"""Retention and gain with bootstrap intervals, so that nobody reads noise."""
+"""Retention and gain with their intervals, so that nobody reads noise."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from student.evaluation.items import RESAMPLES, ROUNDED
 from student.evaluation.lines import Line, on_line, resampled_tasks, table_lines
 
 CONFIDENCE = 95
-"""Percent of the resamples that lie within an interval."""
+"""Of an interval, in percent."""
 
 LEAST_TASKS = 8
 """Fewer tasks are no sample that could be drawn from."""
 
-_ROUNDED = 100 * ROUNDED
+_POINTS_ROUNDED = 100 * ROUNDED
 """By how much a score x 100 may differ from that of its items."""
 
 Over = Literal["items", "tasks", "spans"]
@@ -42,9 +44,9 @@ class Estimate:
 
     Attributes:
         value: The figure.
-        low: Lower end of the interval; None where nothing can be resampled.
+        low: Lower end of the interval; None where there is none.
         high: Upper end.
-        over: What was resampled: the ``items`` of the tasks, the ``tasks``, or held-out ``spans``.
+        over: Of what a sample was drawn: ``items`` of the tasks, ``tasks``, or held-out ``spans``.
     """
 
     value: float
@@ -81,9 +83,9 @@ def retention(student: Scored, other: Scored, kinds: Mapping[str, str]) -> dict[
     """
     return {
         name: estimate(
-            100 * (ours / theirs),
+            percent(ours, theirs),
             _resampled_ratio(line, student, other),
-            _ROUNDED * (1 + ours / theirs) * 100 / theirs,
+            _POINTS_ROUNDED * (1 + ours / theirs) * 100 / theirs,
         )
         for name, line, ours, theirs in _common(student, other, kinds)
         if theirs > 0
@@ -102,7 +104,7 @@ def gain(student: Scored, start: Scored, kinds: Mapping[str, str]) -> dict[str, 
         student - start on every line of the tasks that both have.
     """
     return {
-        name: estimate(ours - theirs, _resampled_gain(line, student, start), 2 * _ROUNDED)
+        name: estimate(ours - theirs, _resampled_gain(line, student, start), 2 * _POINTS_ROUNDED)
         for name, line, ours, theirs in _common(student, start, kinds)
     }
 
@@ -148,8 +150,29 @@ def _resampled_gain(line: Line, student: Scored, start: Scored) -> _Resampled:
     return None if both is None else (both[0] - both[1], both[2])
 
 
+def percent(ours: float, theirs: float) -> float:
+    """What share of theirs ours is; exactly 100 of the same."""
+    return 100 * (ours / theirs)
+
+
+def by_error(value: float, error: float | None, spans: int, limit: float = math.inf) -> Estimate:
+    """Give a figure of held-out spans an interval by its standard error and Student's t.
+
+    Args:
+        value: The figure.
+        error: Its standard error; None where it is not known.
+        spans: Spans that it was measured on.
+        limit: What no such figure can be above, nor its negative below.
+    """
+    if error is None or not math.isfinite(value) or not math.isfinite(error):
+        return Estimate(value)
+    reach = error * float(stats.t.ppf((1 + CONFIDENCE / 100) / 2, spans - 1))
+    low, high = max(value - reach, -limit), min(value + reach, limit)
+    return Estimate(value, min(low, value), max(high, value), "spans")
+
+
 def estimate(value: float, resampled: _Resampled, rounding: float) -> Estimate:
-    """Give a figure its interval, which is left out where it does not hold the figure.
+    """Give a figure its bootstrap interval, left out where it does not hold the figure.
 
     Args:
         value: The figure.

@@ -24,11 +24,11 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         ``mean by type``; those that it has all tasks of). Each student also has
         ``retention`` (by teacher, by line, in percent) and ``gain`` (by line, in points), and, with
         the same keys, ``retention_intervals`` and ``gain_intervals``, whose values are objects of
-        ``value``, ``low``, ``high`` and ``over`` (``items`` or ``tasks``; all three null where
-        nothing could be resampled); ``held_out_retention`` (by teacher, by measure) and
-        ``held_out_gain`` (by measure) are such objects of ``cosine``, ``spearman`` and ``kendall``,
-        over ``spans``. ``held_out`` of a model has ``intervals``, likewise. ``kinds`` gives the
-        type of each task.
+        ``value``, ``low``, ``high`` and ``over`` (``items`` or ``tasks``); ``held_out_retention``
+        (by teacher, by measure) and ``held_out_gain`` (by measure) have such objects for
+        ``cosine``, ``spearman`` and ``kendall``, over ``spans``. ``low``, ``high`` and ``over`` are
+        null where a figure has no interval. ``held_out`` of a model has ``intervals``, by measure,
+        of those that have one. ``kinds`` gives the type of each task.
     """
     kinds = comparison.kinds
     students = []
@@ -88,7 +88,7 @@ def render(comparison: Comparison) -> str:
         items or tasks could be resampled. Lines for which no model has a value are left out. Of
         several heads or teachers a second table gives every head's dimensions, mean, retention of
         every teacher, and gain. The last one gives every model's held-out agreement with its 95%
-        interval, where spans were resampled.
+        interval, where it was measured.
     """
     models, kinds = comparison.models, comparison.kinds
     student = comparison.students[0] if comparison.students else None
@@ -181,8 +181,10 @@ def _called(measure: str) -> str:
 
 def _agreements(models: Sequence[Scores]) -> str:
     """Held-out agreement with its intervals: a line for each model."""
-    known = [(one.model, one.held_out) for one in models if one.held_out and one.held_out.resampled]
-    names = [name for name in MEASURES if any(name in one.resampled for _, one in known)]
+    known = [
+        (one.model, one.held_out) for one in models if one.held_out and one.held_out.influences
+    ]
+    names = [name for name in MEASURES if any(name in one.influences for _, one in known)]
     rows = [
         [model, *(_text(found.measure(name), ".4f") for name in names)] for model, found in known
     ]

@@ -7,9 +7,8 @@ import pytest
 from scipy import stats
 
 from student.evaluation.compared_agreement import gained_agreement, kept_agreement
-from student.evaluation.heldout import HeadAgreement, held_out_agreement
+from student.evaluation.heldout import MEASURES, HeadAgreement, held_out_agreement
 from student.evaluation.intervals import Estimate
-from student.evaluation.resampled_spans import resampled_spearman
 from student.evaluation.speed import texts_per_second
 
 
@@ -80,54 +79,68 @@ def test_pairs_come_from_the_first_spans_and_the_cosine_from_all() -> None:
     assert result.heads[0].cosine == pytest.approx(0, abs=1e-6)
 
 
-def test_resampled_pairs_are_ranked_as_if_the_spans_stood_there_several_times() -> None:
-    target, vectors = unit_rows(9, 6), np.round(unit_rows(9, 4, seed=4), 0) + 0.1
-    first, second = np.triu_indices(9, k=1)
-    target_p, head_p = ((m @ m.T)[first, second] for m in (target, vectors))
-    assert len(np.unique(head_p)) < len(head_p)  # ties
-    (found,) = resampled_spearman(target_p, [head_p], 9, 30)
-    rng = np.random.default_rng(0)
-    for one in found:
-        count = np.bincount(rng.integers(9, size=9), minlength=9)
-        times = count[first] * count[second]
-        naive = stats.spearmanr(np.repeat(target_p, times), np.repeat(head_p, times)).statistic
-        assert one == pytest.approx(naive, abs=1e-12)
-
-
 def test_intervals_hold_the_figures_and_are_paired() -> None:
     target = unit_rows(80, 16)
     noise = unit_rows(80, 16, seed=5)
     vectors = {"fc1": target + 0.8 * noise, "same": target + 0.8 * noise, "worse": target + noise}
-    one, same, worse = held_out_agreement(target, vectors, resamples=100).heads
+    one, same, worse = held_out_agreement(target, vectors, intervals=True).heads
     plain = held_out_agreement(target, vectors).heads[0]
-    assert (plain.cosine, plain.spearman) == (one.cosine, one.spearman)
-    assert plain.measure("spearman") == Estimate(plain.spearman)
-    for name in ("cosine", "spearman"):
+    for name in MEASURES:
+        assert plain.measure(name) == Estimate(getattr(one, name))
         within = one.measure(name)
         assert within is not None
         assert within.over == "spans"
         assert -1 < within.low < within.value < within.high < 1
         assert kept_agreement(one, same)[name] == Estimate(100, 100, 100, "spans")
+        assert gained_agreement(one, same)[name] == Estimate(0, 0, 0, "spans")
         gained = gained_agreement(one, worse)[name]
-        apart = one.resampled[name].std() + worse.resampled[name].std()
+        other = worse.measure(name)
         assert 0 < gained.low < gained.high
-        assert gained.high - gained.low < 2 * apart
-    assert one.measure("kendall") == Estimate(one.kendall)
-    assert set(one.as_dict()["intervals"]) == {"cosine", "spearman"}
-    assert one.without_cosine().measure("cosine") is None
+        assert gained.high - gained.low < (within.high - within.low + other.high - other.low) / 2
+    assert set(one.as_dict()["intervals"]) == set(MEASURES)
+    assert set(one.without_cosine().as_dict()["intervals"]) == {"spearman", "kendall"}
     assert kept_agreement(one, None) == gained_agreement(None, one) == {}
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    def agreement(count: int, seed: int, resamples: int) -> HeadAgreement:
-        target = unit_rows(count, 8, seed)
-        vectors = target + 0.7 * unit_rows(count, 8, 1000 + seed)
-        return held_out_agreement(target, {"fc1": vectors}, 2048, resamples).heads[0]
+def test_the_share_of_an_agreement_that_may_be_none_has_no_interval() -> None:
+    target = unit_rows(40, 16)
+    vectors = {"fc1": target + unit_rows(40, 16, 1), "stranger": unit_rows(40, 16, 2)}
+    one, stranger = held_out_agreement(target, vectors, intervals=True).heads
+    assert stranger.measure("spearman").low < 0
+    assert all(kept.low is None for kept in kept_agreement(one, stranger).values())
+    assert gained_agreement(one, stranger)["spearman"].low is not None
 
-    truth = np.mean([agreement(1500, seed, 0).spearman for seed in range(2)])
-    within = [agreement(40, seed, 100).measure("spearman") for seed in range(10, 70)]
-    covered = np.mean([one.low <= truth <= one.high for one in within])
-    assert 0.8 <= covered <= 1
+
+def test_an_interval_ends_where_a_correlation_does() -> None:
+    target = unit_rows(4, 8)
+    (one,) = held_out_agreement(target, {"fc1": target + 0.7 * unit_rows(4, 8, 1)}, 4, True).heads
+    assert one.measure("spearman").high == 1
+
+
+def test_standard_errors_are_the_spread_of_the_figures_over_samples() -> None:
+    """Neither too small (pairs taken as independent) nor too wide (spans resampled, left out)."""
+    found, errors, within = [], [], []
+    for seed in range(300):
+        target = unit_rows(40, 8, 3 * seed)
+        vectors = {
+            "fc1": target + 0.7 * unit_rows(40, 8, 3 * seed + 1),
+            "fc2": target + 0.9 * unit_rows(40, 8, 3 * seed + 2),
+        }
+        one, other = held_out_agreement(target, vectors, intervals=True).heads
+        kept, gained = kept_agreement(other, one), gained_agreement(one, other)
+        known = [by[name] for name in MEASURES for by in (own(one), kept, gained)]
+        found.append([each.value for each in known])
+        errors.append([(each.high - each.low) / 2 / stats.t.ppf(0.975, 39) for each in known])
+        within.append([(each.low, each.high) for each in known])
+    ratios = np.mean(errors, axis=0) / np.std(found, axis=0, ddof=1)
+    assert np.all((ratios > 0.85) & (ratios < 1.1)), ratios
+    truth, ends = np.mean(found, axis=0)[:, None], np.moveaxis(np.array(within), 0, 1)
+    covered = np.mean((ends[..., 0] <= truth) & (truth <= ends[..., 1]), axis=1)
+    assert np.all((covered > 0.9) & (covered < 0.99)), covered
+
+
+def own(head: HeadAgreement) -> dict[str, Estimate]:
+    return {name: head.measure(name) for name in MEASURES}
 
 
 def test_wrong_row_counts_are_refused() -> None:
