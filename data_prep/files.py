@@ -14,6 +14,9 @@ from typing import Any
 
 from data_prep.errors import PipeError
 
+UNFINISHED = ".*.tmp"
+"""Matches what ``temporary_for`` gives, and no finished file."""
+
 
 def sync(path: Path) -> None:
     """Make a file's bytes or a directory's entries durable, so that they survive a power cut.
@@ -113,7 +116,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         replace_durably(temporary, path)
     except OSError as error:
-        _name_instead(error, temporary, path)
+        name_instead(error, temporary, path)
         raise
     finally:
         with suppress(OSError):  # it was not begun, or its place is gone
@@ -133,8 +136,14 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-def _name_instead(error: OSError, hidden: Path, known: Path) -> None:
-    """Let an error name a path that the user knows, for a hidden one or what lies below it."""
+def name_instead(error: OSError, hidden: Path, known: Path) -> None:
+    """Let an error name a path that the user knows, for a hidden one or what lies below it.
+
+    Args:
+        error: Changed where it stands.
+        hidden: Where something is until it is whole.
+        known: Where it belongs.
+    """
 
     def named(text: object) -> object:
         return text.replace(str(hidden), str(known)) if isinstance(text, str) else text
@@ -165,7 +174,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         yield unfinished
         _put_in_place(unfinished, path)
     except OSError as error:
-        _name_instead(error, unfinished, path)
+        name_instead(error, unfinished, path)
         raise
 
 
@@ -184,24 +193,6 @@ def _put_in_place(unfinished: Path, path: Path) -> None:
     unfinished.rename(path)
     sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-@contextmanager
-def scratch_directory(path: Path) -> Iterator[Path]:
-    """Make an empty directory for as long as the block runs.
-
-    Args:
-        path: Where it is; what a killed process has left there goes first.
-
-    Yields:
-        ``path``.
-    """
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

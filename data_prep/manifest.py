@@ -84,6 +84,18 @@ class CorpusManifest(BaseModel):
             raise ValueError("the fingerprint does not belong to the text digests")
         return self
 
+    def summary(self) -> str:
+        """Say in a line for people what the corpus holds.
+
+        Returns:
+            Its rows, shards, sources and held-out rows.
+        """
+        sources = ", ".join(f"{source.name} {source.spans:,}" for source in self.sources)
+        return (
+            f"{self.rows:,} rows in {len(self.text_digests)} shards ({sources}), "
+            f"{self.held_out_rows:,} held out"
+        )
+
 
 def fingerprint(rows: int, rows_per_shard: int, text_digests: tuple[str, ...]) -> str:
     """Digest everything in a corpus that decides vectors.

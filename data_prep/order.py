@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
@@ -118,7 +119,7 @@ class _Offers:
             yield (chunk if field is None else chunk[field])[chosen]
 
 
-def _are_held_out(numbers: Numbers, last: int | None) -> Records:
+def _are_held_out(numbers: Numbers, last: int | None) -> npt.NDArray[np.bool_]:
     if last is None:
         return np.zeros(len(numbers), bool)
     return np.asarray(numbers <= np.uint64(last))
@@ -175,7 +176,7 @@ def _lowest_texts(scratch: Scratch, ties: Records, count: int) -> Records:
     return ties[np.argsort(ties["text"], kind="stable")[:count]]
 
 
-def _by_text(places: Records, scratch: Scratch) -> Records:
+def _by_text(places: Records, scratch: Scratch) -> npt.NDArray[np.int64]:
     """Say in which order spans are that of their texts."""
     texts = gather(scratch, places)["text"].to_pylist()
-    return np.array(sorted(range(len(texts)), key=texts.__getitem__))
+    return np.array(sorted(range(len(texts)), key=texts.__getitem__), np.int64)

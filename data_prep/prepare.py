@@ -61,10 +61,11 @@ def prepare(
             gone = _missing_shards(standing, directory)
             if not gone:
                 scratch.remove()
-                report(f"the corpus stands: {_summary(standing)}")
+                report(f"the corpus stands: {standing.summary()}")
                 return standing
             report(f"{len(gone)} shards of the corpus are missing and are made again")
         with told_disk_errors(directory):
+            scratch.sweep()
             stages = Stages(scratch, executor or InProcess(), report)
             making = Making(config, directory, stages, gone)
             manifest = making.manifest()
@@ -80,7 +81,7 @@ def prepare(
                 scratch.remove()
                 raise _changed(standing, manifest, directory)
             scratch.remove()
-    report(f"wrote the corpus: {_summary(manifest)}")
+    report(f"wrote the corpus: {manifest.summary()}")
     return manifest
 
 
@@ -129,11 +130,3 @@ def _tidy(directory: Path, shards: int) -> None:
         stale_shard = _SHARD.fullmatch(path.name) and path.name not in names
         if stale_shard or _LEFT_BEHIND.fullmatch(path.name):
             path.unlink()
-
-
-def _summary(manifest: CorpusManifest) -> str:
-    sources = ", ".join(f"{source.name} {source.spans:,}" for source in manifest.sources)
-    return (
-        f"{manifest.rows:,} rows in {len(manifest.text_digests)} shards ({sources}), "
-        f"{manifest.held_out_rows:,} held out"
-    )

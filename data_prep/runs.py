@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import ipc
 
@@ -129,7 +130,9 @@ class RunWriter:
         return pa.record_batch(columns, schema=SCHEMA)
 
 
-def _write(path: Path, spans: pa.RecordBatch, order: Records, batch_rows: int) -> None:
+def _write(
+    path: Path, spans: pa.RecordBatch, order: npt.NDArray[np.int64], batch_rows: int
+) -> None:
     """Write spans in another order, batch by batch, so that there is no second copy of them."""
     # Not compressed: lz4 would save a third of the space and cost more than the rest of writing.
     options = ipc.IpcWriteOptions(use_threads=False)

@@ -1,11 +1,19 @@
 """What an unfinished corpus keeps on disk, and the records by which a killed run goes on."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from data_prep.errors import PipeError
-from data_prep.files import read_json, replace_durably, temporary_for, write_json
+from data_prep.files import (
+    UNFINISHED,
+    name_instead,
+    read_json,
+    replace_durably,
+    temporary_for,
+    write_json,
+)
 
 DIRECTORY = ".prep"
 
@@ -100,6 +108,11 @@ class Scratch:
             shutil.rmtree(self._records(name), ignore_errors=True)
         self.finish(stage, -1, {"digest": digest})
 
+    def sweep(self) -> None:
+        """Remove what a killed run was writing; no other may be at work here."""
+        for path in list(self.directory.rglob(UNFINISHED)):
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -137,21 +150,25 @@ class Written:
         """Make the files durable and put them where they belong; none is left if that fails.
 
         Raises:
-            OSError: The disk refuses one.
+            OSError: The disk refuses one; the error names where it belongs.
         """
         with self:
             for temporary, path in self._files:
                 replace_durably(temporary, path)
 
     def remove(self) -> None:
-        """Remove what is not in place."""
+        """Remove what is not in place, as far as the disk lets it."""
         for temporary, _ in self._files:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # in place, not begun, or its place is gone
+                temporary.unlink()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Remove what is not in place if there was an error."""
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Remove what is not in place if there was an error, which names where it belongs."""
+        if isinstance(error, OSError):
+            for temporary, path in self._files:
+                name_instead(error, temporary, path)
         if error is not None:
             self.remove()

@@ -62,27 +62,13 @@ def language_of(document: Document, config: CorpusConfig) -> str:
     return next(languages, "en")
 
 
-def spans_of(document: Document, config: CorpusConfig) -> list[Span]:
-    """Make a document's spans.
+class Cutter:
+    """Makes the spans of many documents.
 
     ``cut_fraction`` of the documents are divided into consecutive runs of ``min_sentences`` to
     ``max_sentences`` sentences, each length as likely as any other; the last run takes what is
     left. Every sentence is in exactly one span. The other documents are one span each. The words
     of ``word_shuffle_fraction`` of the spans are shuffled.
-
-    Args:
-        document: Any document without lone surrogates.
-        config: The fractions, the limits and the seed.
-
-    Returns:
-        The spans in order; empty if the document is blank. They depend on the seed and on the
-        document's source, id and text alone.
-    """
-    return Cutter(config).cut(document).spans
-
-
-class Cutter:
-    """Makes the spans of many documents; see ``spans_of``.
 
     Args:
         config: The fractions, the limits and the seed.
@@ -113,7 +99,8 @@ class Cutter:
             document: Any document without lone surrogates.
 
         Returns:
-            The spans, as for ``spans_of``, and their numbers.
+            The spans in order, none if the document is blank, and their numbers. They depend on
+            the seed and on the document's source, id and text alone.
         """
         text = document.text.strip()
         if not text:

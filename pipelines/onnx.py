@@ -5,7 +5,10 @@ ones this project needs, so a Python of another environment may do it.
 """
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import numpy as np
 
 from data_prep.corpus import Corpus
 from data_prep.errors import PipeError
-from data_prep.files import scratch_directory, sync, write_json
+from data_prep.files import sync, write_json
 from pipelines.export import Exported
 from pipelines.report import say
 from pipelines.run import Run
@@ -89,7 +92,7 @@ def add_onnx(run: Run, exported: Exported, python: Path) -> CheckedOnnx:
     heads = {name: dense_directory(student, name) for name, _ in student.named_heads()}
     say("converting the student to ONNX")
     place = exported.directory
-    with scratch_directory(place.with_name(f".{place.name}.onnx")) as work:
+    with _emptied(place.with_name(f".{place.name}.onnx")) as work:
         found = other_vectors(exported.directory, work, python, "onnx", texts, roles, heads)
         difference = largest_differences(student, texts, roles, found)
         most = max(difference.values())
@@ -169,3 +172,14 @@ def largest_differences(
         head: float(np.abs(head_vectors(student, states_NH, head) - vectors_ND).max())
         for head, vectors_ND in found.items()
     }
+
+
+@contextmanager
+def _emptied(path: Path) -> Iterator[Path]:
+    """Make a directory for as long as the block runs; what a killed process left goes first."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

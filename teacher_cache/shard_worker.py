@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import PipeError
-from data_prep.executors import Begun
+from data_prep.executors import Begun, done
 from teacher_cache.canary import check_canary
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders import Encoder, as_factored
@@ -85,7 +85,11 @@ class ShardWorkerMaker:
 
 
 class ShardWorker:
-    """A loaded and checked teacher that encodes shards; committing one needs it no more."""
+    """A loaded and checked teacher that encodes shards; committing one needs it no more.
+
+    Not for ``Processes``: what it leaves to do holds the vectors and the shard's live mark, and
+    neither travels by pickle.
+    """
 
     def __init__(self, maker: ShardWorkerMaker, encode: Encode) -> None:
         """Use ``ShardWorkerMaker``.
@@ -116,7 +120,7 @@ class ShardWorker:
         """
         store, corpus = self._store, self._corpus
         if store.commit(self._teacher, shard) is not None:
-            return Begun(lambda: ShardDone(0, 0.0))
+            return done(ShardDone(0, 0.0))
         begun = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(mark(store.directory, self._teacher, shard, self._session))

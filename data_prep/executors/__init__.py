@@ -23,9 +23,11 @@ def _nothing() -> None:
 class Begun(Generic[ResultT]):
     """A task that its worker is done with, but for a rest; one of the two is called, once.
 
+    Under ``Processes`` it must pickle: the worker's process sends it to the one that does the rest.
+    Elsewhere the two may be closures over whatever the worker holds.
+
     Attributes:
-        finish: Does the rest, in whatever thread, and gives the task's result. It may have to
-            travel by pickle.
+        finish: Does the rest, in whatever thread, and gives the task's result.
         drop: Lets go of what the rest would have needed.
     """
 
@@ -66,7 +68,7 @@ class Executor(Protocol):
 
         Yields:
             A task and what its worker made of it, as they finish, in no certain order. Closing the
-            generator stops what is under way; a rest that was begun may be finished.
+            generator stops what is under way; a rest that was begun is finished or dropped.
 
         Raises:
             PipeError: As a worker raised it, or the executor itself cannot go on.

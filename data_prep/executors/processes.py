@@ -15,7 +15,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -72,7 +72,7 @@ class Processes:
                 yield from InProcess().run(first, make_worker)
             elif first:
                 self._pool = self._pool or _Pool(self._workers)
-                yield from self._pool.work(first, waiting, make_worker)
+                yield from self._pool.work(chain(first, waiting), make_worker)
         except BaseException:
             self.close()
             raise
@@ -108,6 +108,7 @@ class _Pool:
         self._rests = ThreadPoolExecutor(workers, thread_name_prefix="finish")
         self._workers = workers
         self._makers = 0
+        self._working: dict[Future[Begun[Any]], Any] = {}
         self._starting: list[Future[None]] = []
 
     def start(self, make_worker: MakeWorker[Any, Any]) -> None:
@@ -120,26 +121,27 @@ class _Pool:
         return all(future.done() for future in self._starting)
 
     def work(
-        self, first: list[TaskT], waiting: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
+        self, tasks: Iterator[TaskT], make_worker: MakeWorker[TaskT, Any]
     ) -> Iterator[tuple[TaskT, Any]]:
         self._makers += 1
         # Pickled once; a process makes its worker with the first task of this run that it gets.
         do = partial(_do, self._makers, pickle.dumps(make_worker))
-        doing: dict[Future[Any], TaskT] = {}
+        rests: dict[Future[Any], TaskT] = {}
         try:
-            for task in first:
-                doing[self._pool.submit(do, task)] = task
-            while doing:
-                done, _ = wait(doing, return_when=FIRST_COMPLETED)
-                for future in done:
-                    task, result = doing.pop(future), future.result()
-                    if not isinstance(result, Begun):
-                        yield task, result
-                        continue
+            while True:
+                # Rests that wait for a slow disk hold up what would only wait behind them.
+                free = self._workers - len(self._working) if len(rests) < 2 * self._workers else 0
+                for task in islice(tasks, free):
+                    self._working[self._pool.submit(do, task)] = task
+                if not self._working and not rests:
+                    return
+                ended, _ = wait([*self._working, *rests], return_when=FIRST_COMPLETED)
+                for future in ended & self._working.keys():
+                    task = self._working.pop(future)
                     # A thread here does the rest, and waits for the disk; a process goes on.
-                    doing[self._rests.submit(result.finish)] = task
-                    for following in islice(waiting, 1):
-                        doing[self._pool.submit(do, following)] = following
+                    rests[self._rests.submit(future.result().finish)] = task
+                for future in ended & rests.keys():
+                    yield rests.pop(future), future.result()
         except BrokenProcessPool:
             raise PipeError(
                 "a worker process has ended in the middle of its work, perhaps for want of memory; "
@@ -148,10 +150,17 @@ class _Pool:
             ) from None
 
     def end(self) -> None:
-        """End the processes at once, whatever they are at."""
+        """End the processes at once, whatever they are at; a task that they gave back is whole.
+
+        Its rest only waits for the disk, so it is finished; whether that fails, nobody asks.
+        """
         self._ours.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._rests.shutdown(wait=True, cancel_futures=True)
+        for future in self._working:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._rests.submit(future.result().finish)
+        self._working.clear()
+        self._rests.shutdown(wait=True)
 
 
 _worker: tuple[int, Callable[[Any], Begun[Any]]] | None = None

@@ -64,7 +64,7 @@ def prepare_pairs(
                 if not gone:
                     read_images_manifest(directory, standing.fingerprint)
                     Spool(directory / _SPOOL).remove()  # of a run that was killed at its very end
-                    report(f"the pairs stand: {_summary(standing)}")
+                    report(f"the pairs stand: {standing.summary()}")
                     return standing
                 report(f"{len(gone)} files of the pairs are missing and are made again")
             manifest = _make(config, directory, standing, report)
@@ -73,7 +73,7 @@ def prepare_pairs(
                 f"the pairs cannot be written to {directory} ({error.strerror or error}); make "
                 "room or correct the permissions, and run the same command again."
             ) from None
-    report(f"wrote the pairs: {_summary(manifest)}")
+    report(f"wrote the pairs: {manifest.summary()}")
     return manifest
 
 
@@ -231,11 +231,3 @@ def _stands(path: Path, digest: str) -> bool:
     except PipeError:
         return False
     return True
-
-
-def _summary(manifest: CorpusManifest) -> str:
-    sources = ", ".join(f"{source.name} {source.spans:,}" for source in manifest.sources)
-    return (
-        f"{manifest.rows:,} rows in {len(manifest.text_digests)} shards ({sources}), "
-        f"{manifest.held_out_rows:,} held out"
-    )

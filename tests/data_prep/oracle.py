@@ -9,7 +9,7 @@ from data_prep.draws import draws, key_of
 from data_prep.mixture import mixture
 from data_prep.records import Span
 from data_prep.sources import read_documents
-from data_prep.spans import OF_A_DOCUMENT, OF_A_SPAN, spans_of
+from data_prep.spans import OF_A_DOCUMENT, OF_A_SPAN, Cutter
 
 
 def numbers(span: Span, seed: int) -> tuple[bytes, bytes]:
@@ -27,8 +27,9 @@ def rows_of(config: CorpusConfig) -> tuple[list[Span], int]:
     """Make the rows of a corpus, and the number of those held out."""
     seen: set[str] = set()
     offers: dict[str, list[Span]] = {}
+    cutter = Cutter(config)
     for source in config.sources:
-        spans = [span for one in read_documents(source) for span in spans_of(one, config)]
+        spans = [span for one in read_documents(source) for span in cutter.cut(one).spans]
         spans.sort(key=lambda s: (numbers(s, config.seed)[0], s.doc_id, s.text))
         offers[source.name] = []
         for span in spans:

@@ -10,7 +10,9 @@ import pytest
 from data_prep import reading, units
 from data_prep.config import CorpusConfig
 from data_prep.errors import PipeError
+from data_prep.files import temporary_for
 from data_prep.prepare import prepare
+from data_prep.scratch import Scratch
 from tests.data_prep.helpers import corpus_config, file_bytes, silent, two_sources
 from tests.killed import killed
 from tests.warm import WarmProcess
@@ -118,6 +120,30 @@ def test_what_was_read_is_not_read_again(
     assert read == [0, -1, 1]
     assert any("before it was interrupted" in line for line in lines)
     assert file_bytes(tmp_path / "out") == expected
+
+
+def test_what_a_killed_run_was_writing_goes_at_the_next_start(
+    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = clean
+    original = reading.read_unit
+
+    def fail(unit: units.Unit, *rest: object) -> object:
+        if unit.number == 1:
+            raise KeyboardInterrupt
+        return original(unit, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "read_unit", fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path, silent)
+    before = file_bytes(tmp_path)
+    scratch = Scratch(tmp_path)
+    for path in (scratch.run(1, 0), scratch.keys(1, 0), scratch.offers(0), scratch.order("rows")):
+        temporary_for(path).write_bytes(b"half a file")
+    assert file_bytes(tmp_path) != before
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, tmp_path, silent)
+    assert file_bytes(tmp_path) == before
 
 
 def test_sources_that_change_meanwhile_are_read_again(

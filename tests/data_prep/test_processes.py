@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from data_prep.prepare import prepare
 from tests.data_prep.helpers import corpus_config, file_bytes, silent
 from tests.data_prep.squares import Squares
 from tests.data_prep.test_out_of_core import MIXED, odd_sources
+from tests.data_prep.units import PATIENCE, Units, arrived, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,9 +30,19 @@ def test_every_task_once_in_several_processes():
 
 
 def test_this_process_works_until_the_others_have_started():
-    results = dict(Processes(2, patience=0.01).run(range(300), Squares()))
-    assert {task: square for task, (square, _) in results.items()} == {n: n * n for n in range(300)}
-    processes = {process for _, process in results.values()}
+    processes, until = set(), time.monotonic() + PATIENCE
+
+    def tasks():
+        for task in count():
+            if processes - {os.getpid()} or time.monotonic() > until:
+                return
+            yield task
+
+    results = {}
+    for task, (square, process) in Processes(2, patience=0.01).run(tasks(), Squares()):
+        results[task] = square
+        processes.add(process)
+    assert results == {n: n * n for n in range(len(results))}
     assert os.getpid() in processes
     assert len(processes) > 1
 
@@ -60,6 +72,55 @@ def test_closing_ends_the_processes_at_once():
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_an_error_loses_nothing_that_was_read(tmp_path):
+    units = Units(tmp_path, failing=3)
+    with pytest.raises(PipeError, match="found 3"):
+        list(Processes(2, patience=0).run(range(10), units))
+    assert units.in_place() == units.recorded() == {0, 1, 2}
+    assert not units.unfinished()
+
+
+def test_a_rest_that_fails_leaves_nothing_and_the_others_are_finished(tmp_path):
+    units = Units(tmp_path, broken=0, held=4)
+    with pytest.raises(OSError, match=r"'[^']*/000000-0000\.arrow'") as caught:
+        list(Processes(2, patience=0).run(range(4), units))
+    assert ".tmp" not in str(caught.value)
+    assert units.in_place() == units.recorded() == {1, 2, 3}
+    assert not units.unfinished()
+
+
+def test_closing_finishes_what_came_back(tmp_path):
+    units, given = Units(tmp_path), set()
+
+    def tasks():
+        for task in range(100):
+            given.add(task)
+            yield task
+
+    results = Processes(2, patience=0).run(tasks(), units)
+    next(results)
+    wait_until(lambda: {(tmp_path, task) for task in given} <= arrived)
+    results.close()
+    assert units.in_place() == units.recorded() == given != set(range(100))
+    assert not units.unfinished()
+
+
+def test_no_more_is_read_than_the_disk_keeps_up_with(tmp_path):
+    workers, units, ended, most = 2, Units(tmp_path, rest_seconds=0.02), [], 0
+
+    def tasks():
+        nonlocal most
+        for task in range(24):
+            most = max(most, task + 1 - len(ended))
+            yield task
+
+    for task, _ in Processes(workers, patience=0).run(tasks(), units):
+        ended.append(task)
+    assert sorted(ended) == list(range(24))
+    # As many rests as are let be but for one, and the tasks that were under way.
+    assert workers < most < 3 * workers
 
 
 def test_processes_stay_for_the_next_run_and_go_with_their_object():
