@@ -3,8 +3,8 @@
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -86,7 +86,7 @@ def _sentences(problems: Sequence[ErrorDetails], model: type[BaseModel]) -> Iter
         inner = [other for other in problems if other["loc"][: len(location)] == location]
         if kind == "too_short" and len(inner) > 1:
             continue
-        alternatives = _alternatives(problem, problems)
+        alternatives = _alternatives(problem, problems, model)
         if alternatives:
             location = location[:-1]
         where = ".".join(str(part) for part in location)
@@ -106,10 +106,14 @@ def _sentences(problems: Sequence[ErrorDetails], model: type[BaseModel]) -> Iter
             yield f"{where}: found {_found(problem)}, expected {wanted}{near}"
 
 
-def _alternatives(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+def _alternatives(
+    problem: ErrorDetails, problems: Sequence[ErrorDetails], model: type[BaseModel]
+) -> list[ErrorDetails]:
     """All that is said of a value that could have been of several kinds; nothing of another."""
     *place, last = problem["loc"] or ("",)
     if not (place and isinstance(last, str) and _ALTERNATIVE.fullmatch(last)):
+        return []
+    if len(_kinds_at(model, place)) < 2:  # a key that is called so
         return []
     return [
         other
@@ -141,21 +145,40 @@ def _near_choice(problem: ErrorDetails) -> str:
 
 def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """The keys that the settings know at a place."""
-    found: type[BaseModel] | None = model
+    models = [kind for kind in _kinds_at(model, location) if _is_model(kind)]
+    return list(models[0].model_fields) if models else []
+
+
+def _kinds_at(model: type[BaseModel], location: Sequence[int | str]) -> list[Any]:
+    """The kinds of values, other than none, that may stand at a place; empty for no place."""
+    kinds: list[Any] = [model]
     for step in location:
-        # A number is a place in a list, whose elements are of the model found already.
-        if isinstance(step, str) and found is not None:
-            field = found.model_fields.get(step)
-            found = _inner_model(field.annotation) if field else None
-    return list(found.model_fields) if found is not None else []
+        kinds = [inner for kind in kinds for inner in _beneath(kind, step)]
+    return kinds
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (tuple, list, dict, Union, UnionType):
-        for argument in get_args(annotation):
-            found = _inner_model(argument)
-            if found:
-                return found
-    return None
+def _beneath(kind: Any, step: int | str) -> list[Any]:
+    """The kinds of values that may stand under a key, or at a place in a list, of a value."""
+    if _is_model(kind):
+        field = kind.model_fields.get(step)
+        return _members(field.annotation) if field else []
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is dict and isinstance(step, str):
+        return _members(arguments[1])
+    if origin in (tuple, list) and isinstance(step, int):
+        same = origin is list or arguments[-1] is ...
+        return _members(arguments[0] if same else arguments[min(step, len(arguments) - 1)])
+    return []
+
+
+def _members(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [kind for one in get_args(annotation) for kind in _members(one)]
+    return [] if annotation is NoneType else [annotation]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -3,6 +3,7 @@
 import os
 import platform
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
@@ -44,7 +45,8 @@ class Environment(BaseModel):
         platform: Operating system and architecture.
         processor: Name of the CPU.
         cores: CPU cores that this process may use.
-        gpus: Name of each GPU that torch sees; empty where it cannot tell.
+        gpus: Name of each GPU that torch sees; empty where it cannot tell, and where the process
+            has not loaded torch.
         packages: Version of each package of ``PACKAGES`` that is installed and says its version.
     """
 
@@ -59,24 +61,38 @@ class Environment(BaseModel):
     packages: dict[str, str]
 
     @classmethod
-    def here(cls) -> "Environment":
-        """Describe this machine, as this process sees it."""
+    def here(cls, *, aside: bool = False) -> "Environment":
+        """Describe this machine, as this process sees it.
+
+        Args:
+            aside: Whether GPUs are named only if torch has them at work, so that nothing is begun
+                beside the process's own work.
+        """
         return cls(
             host=socket.gethostname(),
             python=platform.python_version(),
             platform=platform.platform(),
             processor=_processor(),
             cores=_cores(),
-            gpus=_gpus(),
+            gpus=gpus(aside=aside),
             packages=dict(_versions()),
         )
 
 
-def _gpus() -> tuple[str, ...]:
+def gpus(*, aside: bool = False) -> tuple[str, ...]:
+    """Name each GPU that torch sees; torch is not loaded for it.
+
+    Args:
+        aside: As in ``Environment.here``.
+
+    Returns:
+        Names; none where it cannot tell.
+    """
     # A driver that is broken or taken raises errors of many kinds, and stops no work by itself.
     with suppress(Exception):
-        import torch  # noqa: PLC0415 - large, and what reads records needs none
-
+        torch = sys.modules.get("torch")
+        if torch is None or (aside and not torch.cuda.is_initialized()):
+            return ()
         return tuple(
             torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())
         )

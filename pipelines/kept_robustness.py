@@ -12,6 +12,7 @@ from pipelines.contenders import head_name
 from pipelines.mteb_results import results_revision
 from pipelines.results import Weights
 from pipelines.run import Run
+from student.export_record import weights_digest
 from student.saved import read_record
 
 COMMAND: Final = "pipe robustness"
@@ -70,8 +71,7 @@ class KeptRobustness:
             weights: ``last_weights`` of the run.
 
         Returns:
-            ``stage N`` or ``other weights or prompts``; empty where it is of the last stage's
-            student as it stands now, or of no student.
+            As ``older_student``; empty also where it is of no student.
         """
         if self.stage is None:
             return ""
@@ -85,7 +85,9 @@ def older_student(
     weights: Weights,
     names: Collection[str] | None = None,
 ) -> str:
-    """Say of which other student a measurement is than of the one that stands in the run.
+    """Say of which other student a measurement is than of the one that would be measured now.
+
+    That is the student of the last stage that is finished.
 
     Args:
         run: The run.
@@ -96,9 +98,11 @@ def older_student(
 
     Returns:
         ``stage N`` or ``other weights or prompts``; empty where it is of this one, or where the
-        measurement does not say.
+        measurement names no stage or no revision at all. One that names none of ``names`` is of
+        another student.
     """
-    last = len(run.recipe.stages)
+    stages = len(run.recipe.stages)
+    last = run.students.last_finished(stages) or stages
     if stage not in (None, last):
         return f"stage {stage}"
     if stage is None or not revisions:
@@ -106,7 +110,8 @@ def older_student(
     try:
         record = read_record(run.students.final(last))
         names = [head_name(record.default_head)] if names is None else names
-        now = results_revision(weights(), record.prompts, record.max_tokens)
+        digest = weights() if last == stages else weights_digest(run.students.final(last))
+        now = results_revision(digest, record.prompts, record.max_tokens)
     except (PipeError, OSError):  # no student, or a broken one
         return "other weights or prompts"
     found = {revisions[name] for name in names if name in revisions}

@@ -74,10 +74,16 @@ class Asked:
             ("--sets", [self.sets.resolve()] if self.sets else []),
             ("--mteb", self.names),
             ("--model", self.models),
-            ("--model-path", self.paths),
+            ("--model-path", [_lasting(path) for path in self.paths]),
             ("--paraphrases", [self.paraphrases.resolve()] if self.paraphrases else []),
         ]
         return [text for name, values in given for one in values for text in (name, str(one))]
+
+
+def _lasting(model: str) -> str:
+    """A model as it is found from another directory too: a hub name stays."""
+    path = Path(model)
+    return str(path.resolve()) if path.exists() else model
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from data_prep.errors import PipeError, UsageError
 from data_prep.pairs.prepare import standing_pairs
 from data_prep.prepare import standing_corpus
 from pipelines.recipe import Recipe, load_recipe, save_recipe
+from pipelines.suggestions import in_run
 from student.places import Places
 
 
@@ -43,7 +44,7 @@ class Run:
         if recipe is None and not own.exists():
             raise UsageError(
                 f"{directory} holds no run yet; name a recipe, for example "
-                f"`pipe run --recipe laptop --run {directory}`."
+                f"`{in_run('pipe run --recipe laptop', directory)}`."
             )
         return cls(directory, load_recipe(recipe or str(own), overrides))
 

@@ -5,20 +5,22 @@ share one. They are information: nothing depends on them, and one that cannot be
 nobody.
 """
 
+import os
+import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from time import monotonic, time
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.errors import PipeError, UsageError
 from data_prep.files import read_json, write_json
-from pipelines.environment import Environment
+from pipelines.environment import Environment, gpus
 
 
 class Session(BaseModel):
@@ -28,9 +30,9 @@ class Session(BaseModel):
         phase: ``corpus``, ``pairs``, ``teacher NAME``, ``stage N``, ``eval`` or
             ``eval mteb``.
         began: When, UTC.
-        seconds: How long; of one that has not ended, until its last sign of life.
+        seconds: How long; of one that has not told its end, until its last sign of life.
         whole: Whether it came to its end; else it was interrupted, or stopped by an error.
-        ended: Whether it said how it ended; else it was killed, or is at work.
+        ended: Whether it told its end; else it was killed, could not write, or is at work.
         running: Whether it is at work, as far as anybody can tell; no part of the record.
         processes: How many processes worked together.
         environment: Where.
@@ -82,7 +84,8 @@ def session(
     record = _Record(directory, phase, processes)
     over = threading.Event()
     heart = threading.Thread(target=record.beat, args=(over,), daemon=True)
-    heart.start()
+    with suppress(RuntimeError, MemoryError):  # no thread more: there is the record at the end
+        heart.start()
     refused, whole = False, False
     try:
         yield
@@ -92,7 +95,8 @@ def session(
         raise
     finally:
         over.set()
-        heart.join()  # a sign of life after the end would undo it
+        if heart.ident is not None:
+            heart.join()  # a sign of life after the end would undo it
         if refused:
             record.remove()
         else:
@@ -112,24 +116,25 @@ class _Record:
     def __init__(self, directory: Path, phase: str, processes: int) -> None:
         self._phase = phase
         self._processes = processes
-        self._began, self._clock = datetime.now(UTC), time.monotonic()
+        self._began, self._clock = datetime.now(UTC), monotonic()
         name = f"{self._began:%Y%m%dT%H%M%S}-{phase.replace(' ', '-')}-{uuid.uuid4().hex[:8]}.json"
         self._path = _directory(directory) / name
 
     @property
     def seconds(self) -> float:
         """How long it has gone on."""
-        return time.monotonic() - self._clock
+        return monotonic() - self._clock
 
     def beat(self, over: threading.Event) -> None:
         """Give signs of life until the session is over; the first when it has surely begun."""
         wait = _REFUSED_SECONDS
         while not over.wait(wait):
-            self.write(whole=False, ended=False)
+            # Loading torch, or waking a GPU, here would disturb the work that is going on.
+            self.write(whole=False, ended=False, aside=True)
             wait = _BEAT_SECONDS
 
-    def write(self, *, whole: bool, ended: bool) -> None:
-        """Write how it stands."""
+    def write(self, *, whole: bool, ended: bool, aside: bool = False) -> None:
+        """Write how it stands; ``aside`` as in ``Environment.here``."""
         # Drivers, installed packages and disks fail in their own ways, and a record is worth
         # neither the work that is done nor the error that ended it.
         with suppress(Exception):
@@ -140,7 +145,7 @@ class _Record:
                 whole=whole,
                 ended=ended,
                 processes=self._processes,
-                environment=self._environment,
+                environment=self._machine.model_copy(update={"gpus": gpus(aside=aside)}),
             )
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self._path, record.model_dump(mode="json"))
@@ -152,34 +157,46 @@ class _Record:
             self._path.parent.rmdir()
 
     @cached_property
-    def _environment(self) -> Environment:
-        return Environment.here()
+    def _machine(self) -> Environment:
+        return Environment.here(aside=True)
 
 
 def read_sessions(
-    directory: Path, now: datetime | None = None
+    directory: Path, now: float | None = None
 ) -> tuple[tuple[Session, ...], tuple[str, ...]]:
     """Read what was recorded.
 
     Args:
         directory: The run's directory.
-        now: When; the time of the call by default.
+        now: When, in seconds as the file system counts them; the time of the call by default.
 
     Returns:
         The sessions in the order in which they began, and a sentence for each file that is
         damaged.
     """
     found, damaged = [], []
-    now = now or datetime.now(UTC)
     for path in sorted(_directory(directory).glob("*.json")):
         try:
-            one = Session.model_validate(read_json(path))
-            silent = (now - one.began).total_seconds() - one.seconds
-            running = not one.ended and silent < _SILENT_SECONDS
+            one, seen = Session.model_validate(read_json(path)), path.stat().st_mtime
+            if not one.ended and now is None:
+                now = _file_time(path.parent)
+            # Either way: a clock may have been set back.
+            running = not one.ended and now is not None and abs(now - seen) < _SILENT_SECONDS
             found.append(one.model_copy(update={"running": running}))
         except (PipeError, OSError, ValidationError):
             damaged.append(f"{path} is not a whole record of a session and is left out")
     return tuple(sorted(found, key=lambda one: (one.began, one.phase))), tuple(damaged)
+
+
+def _file_time(directory: Path) -> float:
+    """The time by the clock that files there are stamped with, which may be a server's."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"0")
+            file.flush()
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # nobody may write there
+        return time()
 
 
 def elapsed(sessions: Iterable[Session]) -> float:

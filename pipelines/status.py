@@ -14,6 +14,7 @@ from pipelines.report import duration
 from pipelines.results import Results, Weights, current_results, last_weights
 from pipelines.run import Run
 from pipelines.stage_pace import StagePace
+from pipelines.suggestions import in_run
 from student.config import CAPTIONS_TEACHER
 from student.export_record import ExportRecord
 from teacher_cache.config import TeacherConfig
@@ -116,7 +117,7 @@ def status(run: Run, weights: Weights | None = None) -> list[Progress]:
     """
     lines = []
     layout = None
-    prep = f"pipe prep --run {run.directory}"
+    prep = in_run("pipe prep", run.directory)
     if (run.corpus / "manifest.json").exists():
         corpus = Corpus.open(run.corpus)
         layout = ShardLayout(corpus.rows, corpus.rows_per_shard)
@@ -138,8 +139,8 @@ def status(run: Run, weights: Weights | None = None) -> list[Progress]:
             lines += captions  # their vectors are those of the stage before
             captions = []
         pace = StagePace.of(places.metrics(number), stage)
-        what, command = f"stage {number} {stage.name}", f"pipe distill --run {run.directory}"
-        command += f" --stage {number}"
+        what = f"stage {number} {stage.name}"
+        command = f"{in_run('pipe distill', run.directory)} --stage {number}"
         lines.append(Progress(what, step, stage.steps, "steps", pace=pace, command=command))
     lines += captions
     weights = weights or last_weights(run)
@@ -147,7 +148,7 @@ def status(run: Run, weights: Weights | None = None) -> list[Progress]:
         ("eval", "tables", _evaluated(run, weights)),
         ("export", "models", _exported(run, weights)),
     ):
-        command = f"pipe {what} --run {run.directory}"
+        command = in_run(f"pipe {what}", run.directory)
         lines.append(Progress(what, int(found == ""), 1, unit, command=command, note=found or ""))
     return [*lines, *_robustness(run, weights)]
 
@@ -161,7 +162,7 @@ def _robustness(run: Run, weights: Weights) -> list[Progress]:
             return []
         older = found.older(run, weights)
         command, note = found.command, f"of {older}" if older else ""
-    command += f" --run {run.directory}"
+    command = in_run(command, run.directory)
     return [Progress("robustness", int(not note), 1, "tables", command=command, note=note)]
 
 
@@ -170,7 +171,7 @@ def _pairs(run: Run, prep: str) -> tuple[list[Progress], list[Progress]]:
     if run.recipe.pairs is None:
         return [], []
     what = f"teacher {CAPTIONS_TEACHER}, of captions"
-    found, teach = captions_progress(run), f"{TEACH} --run {run.directory}"
+    found, teach = captions_progress(run), in_run(TEACH, run.directory)
     if found is None:
         wanted = run.recipe.pairs.pairs
         return (
@@ -191,7 +192,7 @@ def _teacher(
     what, unit = f"teacher {name}", "shards"
     if store and name in store.teachers and store.entry(name).fingerprint != teacher.fingerprint:
         what += " (its settings have changed: see `pipe teach`)"
-    command = f"pipe teach --run {run.directory} --teacher {name}"
+    command = f"{in_run('pipe teach', run.directory)} --teacher {name}"
     if layout is None:
         return Progress(what, 0, None, unit, command=command)
     found = teacher_progress(store, name) if store else TeacherProgress.untouched(name, layout)

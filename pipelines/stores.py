@@ -13,6 +13,7 @@ from data_prep.pairs.corpus import PairCorpus
 from pipelines.captions_commands import TEACH, for_captions, of_captions
 from pipelines.report import duration, say, size
 from pipelines.run import Run
+from pipelines.suggestions import in_run
 from student.config import CAPTIONS_TEACHER
 from student.used_rows import run_shards
 from teacher_cache.config import TeacherConfig
@@ -90,7 +91,7 @@ class Held:
 
     def command(self, name: str) -> str:
         """A command for this store, such as ``pipe store repair``."""
-        return f"{name}{' --pairs' * self.pairs} --run {self.run.directory}"
+        return in_run(f"{name}{' --pairs' * self.pairs}", self.run.directory)
 
 
 def info(held: Held) -> tuple[str, list[dict[str, Any]]]:
@@ -221,8 +222,8 @@ def mend(held: Held, asked: Asked, *, pretend: bool) -> tuple[str, dict[str, Any
     done = [held.says(line) for line in found.done]
     left = [replace(problem, message=held.says(problem.message)) for problem in found.left]
     run = held.run.directory
-    after = [f"`pipe prep --run {run}`"] if found.texts else []
-    after += [f"`{held.teach} --run {run}`"] if found.vectors else []
+    after = [f"`{in_run('pipe prep', run)}`"] if found.texts else []
+    after += [f"`{in_run(held.teach, run)}`"] if found.vectors else []
     lines = [f"would be done: {line}" if pretend else line for line in done]
     lines += [f"not mended: {problem.message}" for problem in left]
     nothing = "nothing would be left" if pretend else "nothing is left to be done"

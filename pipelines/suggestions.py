@@ -53,7 +53,18 @@ def with_run(text: str) -> str:
     return _NAMED.sub(lambda found: _completed(found[1], given), text)
 
 
+def in_run(command: str, run: Path) -> str:
+    """Say how a command works in a run.
+
+    Args:
+        command: Such as ``pipe eval``.
+        run: The run's directory.
+
+    Returns:
+        The command with ``--run``, as a shell takes it.
+    """
+    return f"{command} --run {shlex.quote(str(run))}"
+
+
 def _completed(command: str, run: Path) -> str:
-    if "--run" in command:
-        return f"`{command}`"
-    return f"`{command} --run {shlex.quote(str(run))}`"
+    return f"`{command}`" if "--run" in command else f"`{in_run(command, run)}`"

@@ -7,6 +7,7 @@ import click
 from data_prep.errors import first_line
 from pipelines.commands.options import json_option, run_options
 from pipelines.report import result, say
+from pipelines.suggestions import in_run
 
 if TYPE_CHECKING:
     from pipelines.run import Run
@@ -78,6 +79,6 @@ def _report(run: "Run") -> str | None:
     except Exception as error:
         say(
             f"the report cannot be written ({first_line(error)}); "
-            f"`pipe report --run {run.directory}` writes it anew"
+            f"`{in_run('pipe report', run.directory)}` writes it anew"
         )
         return None

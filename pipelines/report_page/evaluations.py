@@ -19,6 +19,7 @@ from pipelines.report_page.svg import allowed
 from pipelines.report_page.wordings import wording_tables
 from pipelines.results import Results, Weights, current_results
 from pipelines.run import Run
+from pipelines.suggestions import in_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def gather_evaluation(run: Run, weights: Weights) -> Found[EvaluationFacts]:
     Returns:
         It, and notes on what is missing, damaged or of other weights.
     """
-    command = f"`pipe eval --run {run.directory}`"
+    command = f"`{in_run('pipe eval', run.directory)}`"
     kept, notes = Results.read(run.results), []
     if kept is None and run.results.exists():
         notes.append(f"{run.results} is not a whole evaluation; {command} makes it anew.")
@@ -68,7 +69,7 @@ def gather_evaluation(run: Run, weights: Weights) -> Found[EvaluationFacts]:
         try:
             found = list(source.read(run, kept))
         except DAMAGE:
-            again = f"`{source.command} --run {run.directory}`"
+            again = f"`{in_run(source.command, run.directory)}`"
             notes.append(f"What is kept of {source.name} cannot be read; {again} makes it anew.")
             continue
         comparisons += [one for one in found if isinstance(one, Compared)]
@@ -122,12 +123,14 @@ def _benchmark(path: Path, weights: Weights) -> EvaluationSource:
         if done < whole:
             note += " Means over fewer tasks do not compare with those of others."
         heads = [one["model"] for one in data["students"]]
-        older = older_student(run, data.get("stage"), data.get("revisions", {}), weights, heads)
+        stage = data.get("stage")
+        older = older_student(run, stage, data.get("revisions", {}), weights, heads)
         if older:
             note += f" {_of_other(older)}."
-            if not older.startswith("stage"):  # another stage was asked for
-                again = f"`{command} --run {run.directory}`"
-                yield f"{named}: {_of_other(older)}; {again} measures anew."
+            again = f"`{in_run(command, run.directory)}`"
+            yield f"{named}: {_of_other(older)}; {again} measures anew."
+        elif stage not in (None, len(run.recipe.stages)):
+            note += f" {_of_other(f'stage {stage}')}, the last one that is finished."
         if lost:
             note += f" {lost:,} measurements failed."
         yield Compared(allowed(str(data["benchmark"])), Measured.model_validate(data), note)
@@ -161,7 +164,7 @@ def _wordings(weights: Weights) -> EvaluationSource:
         yield from wording_tables(found.data)
         older = found.older(run, weights)
         if older:
-            again = f"`{found.command} --run {run.directory}`"
+            again = f"`{in_run(found.command, run.directory)}`"
             yield f"Instructions in other words: {_of_other(older)}; {again} measures anew."
 
     return EvaluationSource("the measurement under other instructions", COMMAND, read)

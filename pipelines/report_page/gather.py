@@ -19,6 +19,7 @@ from pipelines.results import Weights, last_weights
 from pipelines.run import Run
 from pipelines.sessions import Session, read_sessions
 from pipelines.status import status
+from pipelines.suggestions import in_run
 from student.identity import recorded_identity
 from student.metrics import read_metrics
 from student.selecting import Selected
@@ -149,4 +150,4 @@ def _sessions(run: Run) -> Found[tuple[Session, ...]]:
 
 
 def _command(name: str, run: Run, more: str = "") -> str:
-    return f"`pipe {name} --run {run.directory}{f' {more}' if more else ''}`"
+    return f"`{' '.join([in_run(f'pipe {name}', run.directory), more]).strip()}`"

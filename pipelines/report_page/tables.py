@@ -177,7 +177,10 @@ def time_table(phases: Sequence[PhaseTime], seconds: float) -> Table:
     note = "The time in which at least one worker was at work, loading models included; "
     note += "phases that ran side by side count once among all."
     if any(phase.killed for phase in phases):
-        note += " A session that was killed counts until its last sign of life."
+        note += (
+            " A session counts as killed if it never told its end, for a full disk as well; its "
+        )
+        note += "time is that until its last sign of life."
     header = ("phase", "time", "sessions", "stopped early", "killed", "on")
     return Table("Time by phase", header, tuple(rows), note)
 
@@ -214,19 +217,24 @@ def environment_tables(here: Environment, sessions: Sequence[Session]) -> list[T
     Returns:
         Machines, and versions; machines that are alike share a column.
     """
+    seen = [session.environment for session in sessions]
+    worked = [(_with_gpus(session.environment, seen), session.phase) for session in sessions]
     known: list[Environment] = []
-    for session in sessions:
-        if session.environment not in known:
-            known.append(session.environment)
-    columns = [(env, _phases_on(env, sessions)) for env in known]
-    if here not in known:
+    for environment, _ in worked:
+        if environment not in known:
+            known.append(environment)
+    columns = [
+        (env, list(dict.fromkeys(phase for where, phase in worked if where == env)))
+        for env in known
+    ]
+    if _with_gpus(here, seen) not in known:
         columns.append((here, ["this report"]))
     header = ("", *(", ".join(names) for _, names in columns))
     machines = [
         ("machine", *(env.host for env, _ in columns)),
         ("platform", *(env.platform for env, _ in columns)),
         ("processor", *(f"{env.processor}, {env.cores} cores" for env, _ in columns)),
-        ("GPUs", *(", ".join(env.gpus) or "none" for env, _ in columns)),
+        ("GPUs", *(", ".join(env.gpus) or "none in use" for env, _ in columns)),
         ("Python", *(env.python for env, _ in columns)),
     ]
     names = [name for name in PACKAGES if any(name in env.packages for env, _ in columns)]
@@ -237,5 +245,9 @@ def environment_tables(here: Environment, sessions: Sequence[Session]) -> list[T
     ]
 
 
-def _phases_on(environment: Environment, sessions: Sequence[Session]) -> list[str]:
-    return list(dict.fromkeys(s.phase for s in sessions if s.environment == environment))
+def _with_gpus(environment: Environment, seen: Sequence[Environment]) -> Environment:
+    """The same machine as somebody saw it who used its GPUs; itself where nobody did."""
+    if environment.gpus:
+        return environment
+    alike = (one for one in seen if one.model_copy(update={"gpus": ()}) == environment)
+    return max(alike, key=lambda one: len(one.gpus), default=environment)

@@ -7,6 +7,7 @@ from data_prep.errors import PipeError
 from pipelines.captions_progress import captions_progress
 from pipelines.report_page.facts import Found, TeacherFacts
 from pipelines.run import Run
+from pipelines.suggestions import in_run
 from student.card_front import public_name
 from student.config import CAPTIONS_TEACHER
 from teacher_cache.config import TeacherConfig
@@ -88,21 +89,19 @@ def _captions(run: Run, notes: list[str]) -> Iterator[TeacherFacts]:
 def _say_what_is_left(
     run: Run, name: str, progress: TeacherProgress | None, notes: list[str]
 ) -> None:
-    where = f"--run {run.directory}"
+    teach = in_run("pipe teach", run.directory)
     if progress is None or not progress.done:
-        notes.append(
-            f"There are no vectors of {name} yet; `pipe teach {where}` encodes the corpus."
-        )
+        notes.append(f"There are no vectors of {name} yet; `{teach}` encodes the corpus.")
         return
     if progress.done < progress.shards - progress.bad:
         notes.append(
             f"{progress.done:,} of {progress.shards:,} shards are encoded by {name}; "
-            f"`pipe teach {where}` goes on."
+            f"`{teach}` goes on."
         )
     if progress.bad:
         notes.append(
-            f"{progress.bad:,} shards of {name} are damaged; `pipe store repair {where}` sets them "
-            "aside."
+            f"{progress.bad:,} shards of {name} are damaged; "
+            f"`{in_run('pipe store repair', run.directory)}` sets them aside."
         )
 
 

@@ -73,6 +73,8 @@ def test_overrides_change_values_of_every_type():
         ("stages.0=1", ["stages.0: found 1, expected a table"]),
         ('stages.0.heads.fc1=["cosin"]', ["stages.0.heads.fc1.0: found 'cosin'", "'cosine'?"]),
         ("student.heads.fc1=1.5", ["heads.fc1: found 1.5, expected a whole number or 'target'."]),
+        ("student.heads.int=1.5", ["heads.int: found 1.5, expected a whole number or 'target'."]),
+        ("stages.0.heads.int=5", ["stages.0.heads.int: found 5, expected a list."]),
         ("student.heads.fc1=targt", ["expected a whole number or 'target' (did you mean"]),
         ("training.precision=fp31", ["found 'fp31', expected 'auto', 'bf16' or 'fp32' (did you"]),
         ("corpus.rows_per_shard=65", ["found 65, expected a multiple of 64"]),

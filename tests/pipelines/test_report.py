@@ -360,6 +360,21 @@ def test_a_benchmark_of_other_weights_is_said_to_be_old(run):
         assert any("`pipe eval --mteb 'MTEB(eng, v2)' --run" in note for note in notes) == old
 
 
+def test_a_benchmark_of_a_stage_before_the_last_is_said_to_be_old(run):
+    path = benchmark(run)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"stage": 2}))
+    again = f"`pipe eval --mteb 'MTEB(eng, v2)' --run {run.directory}` measures anew"
+
+    page, notes = report(run)
+    assert "The student is that of stage 2." in page.text
+    assert any(again in note for note in notes)
+
+    run.students.final(3).rename(run.directory / "later")  # measuring anew would be of stage 2 too
+    page, notes = report(run)
+    assert "The student is that of stage 2, the last one that is finished." in page.text
+    assert not any(again in note for note in notes)
+
+
 def test_the_students_weights_are_read_once(run, monkeypatch):
     benchmark(run)
     path = run.results.parent / "mteb" / "one.json"

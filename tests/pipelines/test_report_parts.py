@@ -1,9 +1,11 @@
 """What a report is put together from, without a run."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ import matplotlib as mpl
 import pytest
 
 from data_prep.errors import PipeError, UsageError
+from data_prep.files import write_json
 from pipelines.environment import Environment
 from pipelines.report import duration
 from pipelines.report_page.charts import Bars, Chart, Line, Look, bar_svg, line_svg, spread
@@ -28,7 +31,7 @@ from pipelines.report_page.measured import Measured
 from pipelines.report_page.plots import cost_plots
 from pipelines.report_page.spent import phase_times, step_times
 from pipelines.report_page.svg import GRID, INK, SERIES
-from pipelines.report_page.tables import time_table
+from pipelines.report_page.tables import environment_tables, time_table
 from pipelines.sessions import Session, elapsed, read_sessions, session
 from student.metrics import MetricLines
 from student.stage_config import StageConfig
@@ -151,10 +154,85 @@ with sessions.session(Path({str(tmp_path)!r}), "stage 1"):
     assert damaged == ()
     assert (found.phase, found.whole, found.ended, found.running) == ("stage 1", False, False, True)
     assert found.seconds >= 0.05
-    later = found.began + timedelta(hours=1)
-    ((found,), _) = read_sessions(tmp_path, later)
+    (path,) = (tmp_path / "sessions").iterdir()
+    for apart in (-3600, 3600):
+        ((found,), _) = read_sessions(tmp_path, path.stat().st_mtime + apart)
+        assert not found.running
+        assert phase_times([found])[0].killed == 1
+
+
+def test_a_clock_that_differs_from_the_file_systems_makes_nobody_dead(tmp_path):
+    """Of another machine, of one that slept, or one that was set meanwhile."""
+    one = worked("a", 0, 30, whole=False, ended=False)  # began long ago, and worked for 30 s
+    write_json(tmp_path / "sessions" / "a.json", one.model_dump(mode="json"))
+    ((found,), _) = read_sessions(tmp_path)
+    assert found.running
+    long_ago = time.time() - 3600
+    os.utime(tmp_path / "sessions" / "a.json", (long_ago, long_ago))
+    ((found,), _) = read_sessions(tmp_path)
     assert not found.running
-    assert phase_times([found])[0].killed == 1
+    assert [path.name for path in (tmp_path / "sessions").iterdir()] == ["a.json"]
+
+
+def test_a_machine_without_a_thread_to_spare_stops_nobody(tmp_path, monkeypatch):
+    def none(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", none)
+    with session(tmp_path, "stage 1"):
+        pass
+    ((found,), _) = read_sessions(tmp_path)
+    assert (found.whole, found.ended) == (True, True)
+
+
+def test_a_session_without_torch_stays_without_it(tmp_path):
+    code = f"""
+from pathlib import Path
+import sys, time
+import pipelines.sessions as sessions
+sessions._REFUSED_SECONDS = sessions._BEAT_SECONDS = 0.01
+with sessions.session(Path({str(tmp_path)!r}), "corpus"):
+    while not sessions.read_sessions(Path({str(tmp_path)!r}))[0]:
+        time.sleep(0.01)
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_signs_of_life_wake_no_gpu_and_the_end_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: f"GPU {place}")
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: False)
+    monkeypatch.setattr("pipelines.sessions._REFUSED_SECONDS", 0.0)
+    begun = threading.Event()
+    monkeypatch.setattr(
+        "pipelines.sessions.write_json", lambda *given: write_json(*given) or begun.set()
+    )
+    with session(tmp_path, "stage 1"):
+        assert begun.wait(60)
+        ((found,), _) = read_sessions(tmp_path)
+        assert found.environment.gpus == ()
+        assert Environment.here(aside=True).gpus == ()
+        monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+        assert Environment.here(aside=True).gpus == ("GPU 0",)
+        monkeypatch.setattr("torch.cuda.is_initialized", lambda: False)
+    ((found,), _) = read_sessions(tmp_path)
+    assert found.environment.gpus == ("GPU 0",)
+
+
+def test_a_machine_is_one_whether_or_not_a_session_used_its_gpus():
+    used = HERE.model_copy(update={"gpus": ("H200",)})
+    unused = HERE.model_copy(update={"gpus": ()})
+    other = unused.model_copy(update={"host": "far-away"})
+    sessions = [
+        worked(phase, after, 1).model_copy(update={"environment": at})
+        for after, (phase, at) in enumerate(
+            [("corpus", unused), ("stage 1", used), ("eval", other)]
+        )
+    ]
+    machines, _ = environment_tables(unused, sessions)
+    assert machines.header == ("", "corpus, stage 1", "eval")
+    assert machines.rows[3] == ("GPUs", "H200", "none in use")
 
 
 @pytest.mark.parametrize(
@@ -170,9 +248,10 @@ with sessions.session(Path({str(tmp_path)!r}), "stage 1"):
 )
 def test_what_was_refused_did_not_work(tmp_path, monkeypatch, error, seconds, recorded):
     (tmp_path / "r").mkdir()
+    now = [1000.0]
+    monkeypatch.setattr("pipelines.sessions.monotonic", lambda: now[0])
     with pytest.raises(type(error)), session(tmp_path / "r", "eval"):
-        shifted = time.monotonic() + seconds
-        monkeypatch.setattr("pipelines.sessions.time.monotonic", lambda: shifted)
+        now[0] += seconds
         raise error
     assert len(read_sessions(tmp_path / "r")[0]) == recorded
     assert (tmp_path / "r" / "sessions").exists() == recorded

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pipelines.contenders import Contender
 from pipelines.report_page.evaluations import gather_evaluation
 from pipelines.report_page.wordings import wording_tables
 from pipelines.results import last_weights
+from pipelines.robustness import Asked
 from pipelines.run import Run
 from pipelines.status import status
 from teacher_cache.config import Prompts
@@ -169,6 +171,16 @@ def test_a_measurement_of_an_older_student_is_said_to_be_one(run, sets):
         assert of in notes[0]
         assert again in notes[0]
         assert (line.open, line.note, f"`{line.command}`") == (True, of, again)
+    final = opened.students.final(3)
+    path.write_text(json.dumps(kept | {"stage": 2}))
+    final.rename(run / "later")  # nobody can measure a stage that is not finished
+    notes, line = said()
+    assert (line.open, line.note) == (True, "of other weights or prompts")
+    assert robustness("--run", run, "--sets", sets).exit_code == 0
+    notes, line = said()
+    assert (notes, line.open, line.note) == ([], False, "")
+    (run / "later").rename(final)
+    assert said()[1].note == "of stage 2"
     path.write_text("[]")
     _, line = said()
     assert (line.open, line.note) == (True, "a broken file")
@@ -214,6 +226,18 @@ def test_any_directory_without_a_run(finished, sets, tmp_path, monkeypatch):
         json.loads(own.stdout)["models"][0]["tasks"], data["models"][0]["tasks"], strict=True
     ):
         assert theirs["instruction"] == pytest.approx(ours["instruction"], abs=1e-3)
+
+
+def test_what_asks_for_the_same_does_so_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    asked = Asked(paths=("model", "owner/on-the-hub", "package:name/inside"), sets=Path("sets"))
+    assert asked.options() == [
+        *("--sets", str(tmp_path / "sets")),
+        *("--model-path", str(tmp_path / "model")),
+        *("--model-path", "owner/on-the-hub"),
+        *("--model-path", "package:name/inside"),
+    ]
 
 
 def test_what_cannot_be_measured_is_told(run, sets, tmp_path, monkeypatch):

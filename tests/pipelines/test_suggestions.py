@@ -8,7 +8,10 @@ from click.testing import CliRunner
 
 from pipelines.cli import cli
 from pipelines.commands.options import run_option
-from pipelines.suggestions import with_run
+from pipelines.report_page.gather import gather
+from pipelines.run import Run
+from pipelines.status import status
+from pipelines.suggestions import in_run, with_run
 
 
 @click.command()
@@ -44,6 +47,19 @@ def test_commands_carry_the_run_that_was_given(text, expected):
 
 def test_a_directory_is_quoted():
     assert said("`pipe eval`", "--run", "my run") == "`pipe eval --run 'my run'`"
+    assert in_run("pipe eval", Path("my run")) == "pipe eval --run 'my run'"
+    assert in_run("pipe eval", Path("run/demo")) == "pipe eval --run run/demo"
+
+
+def test_what_status_names_next_is_quoted(inputs, tmp_path):
+    run = tmp_path / "my run"
+    opened = Run.open(run, str(inputs), ())
+    lines = [line for line in status(opened) if line.open]
+    assert lines
+    assert all(f" --run '{run}'" in line.command for line in lines)
+    notes = [note for note in gather(opened).notes if " --run " in note]
+    assert notes
+    assert all(f" --run '{run}'" in note for note in notes)
 
 
 def test_without_a_command_nothing_changes():

@@ -1,6 +1,7 @@
 """Digests of large files: remembered while the file stays, read anew when it changed."""
 
 import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,6 +62,35 @@ def test_a_small_or_a_fresh_file_is_not_remembered(tmp_path, read, monkeypatch):
     known_sha256(path)
     assert len(read) == 2
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_record_that_is_no_digest_costs_a_reading(tmp_path, read):
+    path = tmp_path / "w"
+    path.write_bytes(b"a")
+    right = known_sha256(path)
+    (record,) = (tmp_path / "cache" / "digests").iterdir()
+    kept = json.loads(record.read_text())
+    for number, wrong in enumerate((right[:-1], right.upper(), "", None, 5), start=2):
+        record.write_text(json.dumps(kept | {"sha256": wrong}))
+        assert known_sha256(path) == right
+        assert len(read) == number
+
+
+def test_a_user_without_a_home_reads_every_time(tmp_path, read, monkeypatch):
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    path = tmp_path / "w"
+    path.write_bytes(b"a")
+    monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    assert known_sha256(path) == known_sha256(path) == hashlib.sha256(b"a").hexdigest()
+    assert len(read) == 2
+
+
+def test_a_path_that_is_no_utf8_is_read_every_time(tmp_path, read):
+    path = tmp_path / os.fsdecode(b"w\xff")
+    path.write_bytes(b"a")
+    assert known_sha256(path) == known_sha256(path) == hashlib.sha256(b"a").hexdigest()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"path": 1}'])
