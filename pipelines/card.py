@@ -8,9 +8,10 @@ from data_prep.config import SourceConfig
 from data_prep.corpus import Corpus
 from data_prep.pairs.corpus import PairCorpus
 from pipelines.evaluate_images import trained_on
-from pipelines.mteb_results import mteb_results, results_revision
+from pipelines.mteb_results import mteb_results
 from pipelines.report import say
 from pipelines.results import Results
+from pipelines.results_revision import results_revision
 from pipelines.run import Run
 from student.card_facts import (
     CardFacts,

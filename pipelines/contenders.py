@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from data_prep.errors import PipeError
+from pipelines.model_names import START, head_name, teacher_name
 from pipelines.report import say
 from student.encode import StudentEncoder, parameters_in_use
 from student.evaluation.embed import Embed
@@ -15,8 +16,6 @@ from student.model import Student
 from student.pooled_once import PooledOnce
 from teacher_cache.config import Prompts, TeacherConfig
 from teacher_cache.encoders import load_encoder, under_prompts
-
-START = "start"
 
 
 @dataclass(frozen=True)
@@ -160,21 +159,3 @@ def student_contenders(pooled: PooledOnce) -> list[Contender]:
         )
         for place, (name, layer) in enumerate(heads)
     ]
-
-
-def teacher_name(config: TeacherConfig) -> str:
-    """What tables call a teacher; one called ``start`` is told apart from the start.
-
-    Args:
-        config: Its settings.
-    """
-    return f"teacher {config.name}" if config.name == START else config.name
-
-
-def head_name(head: str) -> str:
-    """What tables call a student under one of its heads, and results are filed under.
-
-    Args:
-        head: The head's name.
-    """
-    return f"student {head}"

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from data_prep.errors import PipeError
 from data_prep.files import read_json
-from pipelines.contenders import head_name
-from pipelines.mteb_results import results_revision
+from pipelines.model_names import head_name
 from pipelines.results import Weights
+from pipelines.results_revision import results_revision
 from pipelines.run import Run
 from student.export_record import weights_digest
-from student.saved import read_record
+from student.student_record import read_record
 
 COMMAND: Final = "pipe robustness"
 

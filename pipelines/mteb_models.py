@@ -11,23 +11,21 @@ import torch
 from data_prep.errors import PipeError, UsageError
 from data_prep.fingerprint import digest
 from pipelines.contenders import (
-    START,
     Contender,
     as_loaded,
-    head_name,
     load_teacher,
     start_contender,
     student_contenders,
-    teacher_name,
 )
-from pipelines.mteb_results import REVISION_DIGITS, saved_revision
+from pipelines.model_names import START, head_name, teacher_name
+from pipelines.results_revision import REVISION_DIGITS, saved_revision
 from pipelines.run import Run
 from student.evaluation.mteb_model import Instruction, MtebModel
 from student.evaluation.result_store import has_results
 from student.model import Student
 from student.pooled_once import PooledOnce
-from student.saved import read_record
 from student.start import load_start
+from student.student_record import read_record
 from teacher_cache.config import TeacherConfig
 from teacher_cache.encoders.described import described_model
 from teacher_cache.known_digests import known_sha256

@@ -7,17 +7,10 @@ from typing import Any, Final
 
 from huggingface_hub import EvalResult
 
-from data_prep.fingerprint import digest
-from pipelines.contenders import head_name
+from pipelines.model_names import head_name
 from pipelines.report import say
 from pipelines.run import Run
 from student.evaluation.result_store import result_files
-from student.export_record import weights_digest
-from student.saved import read_record
-from teacher_cache.config import Prompts
-
-REVISION_DIGITS = 40
-"""As many as a commit has, which mteb takes a revision for."""
 
 _HUB_TASKS: Final = {
     "BitextMining": "translation",
@@ -33,33 +26,6 @@ _HUB_TASKS: Final = {
     "Summarization": "summarization",
 }
 """What the hub calls each type of mteb's tasks."""
-
-
-def results_revision(weights: str, prompts: Prompts, max_tokens: int) -> str:
-    """Name what decides a student's vectors, as mteb's results are filed under it.
-
-    Args:
-        weights: Digest of the student's weights.
-        prompts: Its prompts.
-        max_tokens: Where it cuts texts off.
-
-    Returns:
-        40 hexadecimal digits.
-    """
-    return digest([weights, prompts.model_dump(), max_tokens])[:REVISION_DIGITS]
-
-
-def saved_revision(directory: Path) -> str:
-    """Name what decides the vectors of a student on disk, as ``results_revision`` does.
-
-    Args:
-        directory: A saved student.
-
-    Returns:
-        40 hexadecimal digits.
-    """
-    record = read_record(directory)
-    return results_revision(weights_digest(directory), record.prompts, record.max_tokens)
 
 
 def mteb_results(run: Run, revision: str, head: str) -> tuple[EvalResult, ...]:

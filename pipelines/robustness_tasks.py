@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from data_prep.errors import UsageError
 from data_prep.files import sha256_file
 from data_prep.fingerprint import digest
-from pipelines.mteb_results import REVISION_DIGITS
 from pipelines.report import say
+from pipelines.results_revision import REVISION_DIGITS
 from student.evaluation.benchmarks import find_benchmark
 from student.evaluation.items_file import read_measured, write_measured
 from student.evaluation.mteb_library import reach_hub

@@ -196,6 +196,8 @@ def _teacher(
     if layout is None:
         return Progress(what, 0, None, unit, command=command)
     found = teacher_progress(store, name) if store else TeacherProgress.untouched(name, layout)
+    if found.bad:  # which teaching refuses until they are set aside
+        command = in_run("pipe store repair", run.directory)
     return Progress(what, found.done, found.shards, unit, found, command=command)
 
 

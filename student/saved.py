@@ -3,73 +3,25 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from data_prep.config import Settings
 from data_prep.errors import PipeError, first_line
-from data_prep.files import atomic_directory, read_json, write_json
+from data_prep.files import atomic_directory, write_json
 from student.backbone import load_backbone, load_tokenizer
+from student.student_record import RECORD, StudentRecord, read_record
 from student.vision import VisionEncoder
 from student.weights import own_storage
-from teacher_cache.config import Prompts
 
 if TYPE_CHECKING:
     from student.model import Student
 
-_RECORD = "student.json"
 _HEADS = "heads.safetensors"
 _BACKBONE = "backbone"
 _VISION = "vision"
 
 _Student = TypeVar("_Student", bound="Student")
-
-
-class StudentRecord(Settings):
-    """What a saved student's directory says of itself.
-
-    Attributes:
-        format_version: Version of this layout.
-        max_tokens: Longer texts are cut off here.
-        prompts: Text in front of each text, by role.
-        heads: Width of each head.
-        nested: For a head without weights of its own, the head whose first numbers it is.
-        default_head: The head that an export uses.
-        dropout: Dropout probability while training.
-        vision: Whether there is a vision encoder.
-    """
-
-    format_version: int = Field(default=1, ge=1, le=1)
-    max_tokens: int
-    prompts: Prompts
-    heads: dict[str, int]
-    nested: dict[str, str] = Field(default_factory=dict)
-    default_head: str
-    dropout: float
-    vision: bool = False
-
-
-def read_record(directory: Path) -> StudentRecord:
-    """Read what a saved student says of itself.
-
-    Args:
-        directory: What ``save_student`` wrote.
-
-    Returns:
-        The record.
-
-    Raises:
-        PipeError: The directory is not a saved student.
-    """
-    try:
-        return StudentRecord.model_validate(read_json(directory / _RECORD))
-    except ValidationError as error:
-        raise PipeError(
-            f"{directory / _RECORD} does not describe a student "
-            f"({error.error_count()} wrong fields); restore it or train the stage again."
-        ) from None
 
 
 def load_student(kind: type[_Student], directory: Path) -> _Student:
@@ -136,4 +88,4 @@ def save_student(student: "Student", directory: Path) -> None:
             save_file(own_storage(student.heads.state_dict()), unfinished / _HEADS)
         if student.vision is not None:
             student.vision.save(unfinished / _VISION)
-        write_json(unfinished / _RECORD, record.model_dump(mode="json"))
+        write_json(unfinished / RECORD, record.model_dump(mode="json"))

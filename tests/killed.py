@@ -25,7 +25,7 @@ def killed(pattern: str, module: str, *arguments: str, behind: int = 1) -> bool:
         behind: How many files.
 
     Returns:
-        Whether it came so far; else it ended before.
+        Whether it came so far; else it ended before, or a process of its own placed the files.
     """
     done = warm.run("tests.killed", pattern, str(behind), module, *arguments)
     return done.returncode == -signal.SIGKILL

@@ -36,9 +36,13 @@ def command(run: "Run", as_json: bool) -> None:
     from pipelines.sessions import session
     from pipelines.teach import teach
     from student.evaluation.mteb_library import check_mteb
+    from student.start import load_start
 
+    # What would stop the run behind days of work had better stop it now.
     if recipe_sets(run) is not None:
-        check_mteb()  # before days of work, not behind them
+        check_mteb()
+    if not run.students.finished(1) and not run.students.last_checkpoint(1):
+        load_start(run.recipe.student)
     run.begin()
     say(plan(run).as_text())
     prepare_run(run, Processes())

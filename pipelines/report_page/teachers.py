@@ -27,7 +27,8 @@ def gather_teachers(run: Run) -> Found[tuple[TeacherFacts, ...]]:
     """
     notes: list[str] = []
     store = _open(run.store, notes)
-    facts = [_teacher(run, teacher, store, notes) for teacher in run.recipe.teachers]
+    broken = bool(notes)
+    facts = [_teacher(run, teacher, store, broken, notes) for teacher in run.recipe.teachers]
     if run.recipe.pairs is not None:
         facts += _captions(run, notes)
     return Found(tuple(facts), tuple(notes))
@@ -44,7 +45,7 @@ def _open(directory: Path, notes: list[str]) -> TeacherStore | None:
 
 
 def _teacher(
-    run: Run, teacher: TeacherConfig, store: TeacherStore | None, notes: list[str]
+    run: Run, teacher: TeacherConfig, store: TeacherStore | None, broken: bool, notes: list[str]
 ) -> TeacherFacts:
     name = teacher.name
     known = store is not None and name in store.teachers
@@ -53,7 +54,8 @@ def _teacher(
             f"The store's vectors of {name} were made with other settings than the recipe has."
         )
     progress = teacher_progress(store, name) if store is not None else None
-    _say_what_is_left(run, name, progress, notes)
+    if not broken:  # else nobody can tell what it has
+        _say_what_is_left(run, name, progress, notes)
     return TeacherFacts(
         name=name,
         model=public_name(teacher.model)[0],

@@ -39,7 +39,7 @@ def run(prepared, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("stages.0.batch_size=1", "greater than 1"),
+        ("stages.0.batch_size=1", "expected more than 1"),
         ("student.heads.fc1=33", "compares head fc1 (33 wide) by cosine with a target 32 wide"),
         ("stages.0.heads.fc1=[]", "head fc1 has the losses []"),
         ("stages.0.batch_size=100000", "lower the stage's batch_size"),

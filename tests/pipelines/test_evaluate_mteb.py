@@ -11,9 +11,9 @@ from huggingface_hub import ModelCard
 from data_prep.errors import UsageError
 from data_prep.files import exclusive
 from pipelines.cli import cli
-from pipelines.contenders import head_name
 from pipelines.evaluate_mteb import _measure
-from pipelines.mteb_results import saved_revision
+from pipelines.model_names import head_name
+from pipelines.results_revision import saved_revision
 from student.evaluation.benchmarks import Benchmark, find_benchmark
 from student.evaluation.mteb_library import reach_hub
 from student.evaluation.published import PAPER_BENCHMARK, paper_scores

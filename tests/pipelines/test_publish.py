@@ -19,8 +19,8 @@ from data_prep.config import SourceConfig
 from data_prep.errors import PipeError
 from pipelines.card import hub_data_set
 from pipelines.cli import cli
-from pipelines.mteb_results import results_revision
 from pipelines.publish import publish
+from pipelines.results_revision import results_revision
 from teacher_cache.config import Prompts
 from tests.pipelines.upload_hub import REPO, TOKEN, UploadHub
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from pipelines.cli import cli
 from pipelines.environment import Environment
-from pipelines.mteb_results import saved_revision
 from pipelines.recipe import load_recipe
 from pipelines.report_page import write_report
 from pipelines.report_page.gather import gather
+from pipelines.results_revision import saved_revision
 from pipelines.run import Run
 from student.evaluation.intervals import Estimate
 from student.export_record import weights_digest
