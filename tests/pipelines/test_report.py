@@ -385,7 +385,7 @@ def test_the_students_weights_are_read_once(run, monkeypatch):
         read.append(directory)
         return weights_digest(directory)
 
-    for module in ("pipelines.results", "pipelines.mteb_results"):
+    for module in ("pipelines.results", "pipelines.results_revision", "pipelines.kept_robustness"):
         monkeypatch.setattr(f"{module}.weights_digest", counted)
     gather(run)
     assert read == [run.students.final(3)]
