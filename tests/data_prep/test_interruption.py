@@ -122,10 +122,7 @@ def test_what_was_read_is_not_read_again(
     assert file_bytes(tmp_path / "out") == expected
 
 
-def test_what_a_killed_run_was_writing_goes_at_the_next_start(
-    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, _ = clean
+def interrupt_at_unit_1(monkeypatch: pytest.MonkeyPatch) -> None:
     original = reading.read_unit
 
     def fail(unit: units.Unit, *rest: object) -> object:
@@ -134,6 +131,13 @@ def test_what_a_killed_run_was_writing_goes_at_the_next_start(
         return original(unit, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reading, "read_unit", fail)
+
+
+def test_what_a_killed_run_was_writing_goes_at_the_next_start(
+    clean: tuple[CorpusConfig, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = clean
+    interrupt_at_unit_1(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         prepare(config, tmp_path, silent)
     before = file_bytes(tmp_path)
@@ -151,14 +155,7 @@ def test_sources_that_change_meanwhile_are_read_again(
 ) -> None:
     sources = two_sources(tmp_path / "data", passages=60, asked=30)
     config = corpus_config(sources)
-    original = reading.read_unit
-
-    def fail(unit: units.Unit, *rest: object) -> object:
-        if unit.number == 1:
-            raise KeyboardInterrupt
-        return original(unit, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(reading, "read_unit", fail)
+    interrupt_at_unit_1(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         prepare(config, tmp_path / "out", silent)
     monkeypatch.undo()
